@@ -1,0 +1,64 @@
+"""What a training step receives, and how a mask-guided loss averages over it."""
+
+from typing import NotRequired, TypedDict
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """A mini-batch; any plain dict with these keys is one.
+
+    Keys:
+        image: (B, C, H, W) float, the normalised model input.
+        label: (B,) int, the class index (for a policy: the action).
+        mask: (B, H, W) float in [0, 1], 1 where the evidence is; soft maps are allowed.
+        mask_weight: (B,) float, how much the image counts in a mask-guided loss. 0 says *this image has no
+            mask*, which is not the same as an empty mask (all zeros with a weight above 0: nothing here is
+            evidence). Left out, every image of a batch that has `mask` weighs 1.
+        domain: (B,) int, optional: where the image comes from.
+    """
+
+    image: Float[Tensor, "B C H W"]
+    label: Int[Tensor, " B"]
+    mask: NotRequired[Float[Tensor, "B H W"]]
+    mask_weight: NotRequired[Float[Tensor, " B"]]
+    domain: NotRequired[Int[Tensor, " B"]]
+
+
+def mask_weight(batch: Batch) -> Float[Tensor, " B"]:
+    """The weight of each image's mask: all 1 where a batch has masks but no weights, all 0 where it has no masks.
+
+    >>> image, label = torch.zeros(2, 3, 4, 4), torch.tensor([0, 1])
+    >>> mask_weight({"image": image, "label": label})
+    tensor([0., 0.])
+    >>> mask_weight({"image": image, "label": label, "mask": torch.ones(2, 4, 4)})
+    tensor([1., 1.])
+    """
+    if "mask" not in batch:
+        return batch["image"].new_zeros(len(batch["image"]), dtype=torch.float32)
+    if "mask_weight" not in batch:
+        return batch["mask"].new_ones(len(batch["mask"]))
+    return batch["mask_weight"]
+
+
+def mean_over_masked(loss: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Σ w·ℓ / number of images with w > 0: a scale that neither the batch size nor the annotated share changes.
+
+    In a distributed run the number is summed over the processes and divided by their number, so that the averaged
+    gradient equals that of one process on the joined batch. A loss without any masked image is a zero that still
+    hangs in the graph. Entries whose weight is 0 may be anything, NaN included.
+
+    >>> mean_over_masked(torch.tensor([1.0, 3.0, float("nan")]), torch.tensor([1.0, 0.5, 0.0]))
+    tensor(1.2500)
+    """
+    has_mask = weight > 0
+    count = has_mask.sum().to(loss.dtype)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        count = count / dist.get_world_size()
+    weighted = torch.where(has_mask, loss, 0.0) * weight
+    # Below one image a process (two processes, one mask) the count is a fraction; only zero must be guarded.
+    return weighted.sum() / torch.where(count > 0, count, 1.0)

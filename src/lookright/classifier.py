@@ -1,0 +1,56 @@
+"""One forward of any classifier gives logits, embedding and features."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Output(NamedTuple):
+    """What one forward gives, all in the autograd graph.
+
+    Attributes:
+        logits: (B, K).
+        embedding: (B, D), the input of the final linear layer, before dropout.
+        features: (B, C, h, w), the last spatial feature map, on the path to the logits.
+    """
+
+    logits: Float[Tensor, "B K"]
+    embedding: Float[Tensor, "B D"]
+    features: Float[Tensor, "B C h w"]
+
+
+class Classifier(nn.Module):
+    """Wraps the user's own classifier, which stays `classifier.model`, unchanged.
+
+    >>> import timm
+    >>> classifier = Classifier(timm.create_model("resnet18", num_classes=10))
+    >>> output = classifier(torch.zeros(2, 3, 64, 64))
+    >>> output.logits.shape, output.embedding.shape, output.features.shape
+    (torch.Size([2, 10]), torch.Size([2, 512]), torch.Size([2, 512, 2, 2]))
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def head(self) -> nn.Linear:
+        """The final linear layer."""
+        return [module for module in self.model.modules() if isinstance(module, nn.Linear)][-1]
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Output:
+        """Run the model once."""
+        captured: dict[str, Tensor] = {}
+        pool = self.model.global_pool if hasattr(self.model, "global_pool") else self.model.avgpool  # type: ignore
+        hooks = [
+            pool.register_forward_pre_hook(lambda _, args: captured.update(features=args[0])),
+            self.head.register_forward_pre_hook(lambda _, args: captured.update(embedding=args[0])),
+        ]
+        try:
+            logits = self.model(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return Output(logits, captured["embedding"], captured["features"])
