@@ -1,5 +1,7 @@
 """One forward of any classifier gives logits, embedding and features."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -19,6 +21,26 @@ class Output(NamedTuple):
     logits: Float[Tensor, "B K"]
     embedding: Float[Tensor, "B D"]
     features: Float[Tensor, "B C h w"]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode, and every submodule back into its own mode afterwards.
+
+    >>> block = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3).eval())
+    >>> with evaluating(block):
+    ...     block.training
+    False
+    >>> block.training, block[0].training, block[1].training
+    (True, True, False)
+    """
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in modes:
+            submodule.training = mode
 
 
 class Classifier(nn.Module):
