@@ -1,7 +1,8 @@
-"""Train image classifiers to look at the right evidence; measure whether they do; show it."""
+"""Train image classifiers, and agents that play from pixels, to look at the right evidence; measure it; show it."""
 
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError
+from lookright.methods import CAMAL, CYBORG, ERM, Loss, Method, Sum, Views
 
-__all__ = ["Batch", "Classifier", "InputError", "Output"]
+__all__ = ["CAMAL", "CYBORG", "ERM", "Batch", "Classifier", "InputError", "Loss", "Method", "Output", "Sum", "Views"]

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 
 class Batch(TypedDict):
@@ -62,3 +63,12 @@ def mean_over_masked(loss: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> 
     weighted = torch.where(has_mask, loss, 0.0) * weight
     # Below one image a process (two processes, one mask) the count is a fraction; only zero must be guarded.
     return weighted.sum() / torch.where(count > 0, count, 1.0)
+
+
+def mask_on_grid(mask: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B h w"]:
+    """Area-resize masks: each cell of the grid gets the share of it that is evidence.
+
+    >>> mask_on_grid(torch.tensor([[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]]), (1, 2))
+    tensor([[[0.7500, 0.0000]]])
+    """
+    return functional.interpolate(mask[:, None], grid, mode="area")[:, 0]

@@ -2,25 +2,41 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Output(NamedTuple):
+@dataclass(frozen=True)
+class Output:
     """What one forward gives, all in the autograd graph.
 
     Attributes:
         logits: (B, K).
         embedding: (B, D), the input of the final linear layer, before dropout.
         features: (B, C, h, w), the last spatial feature map, on the path to the logits.
+        whole: where these are some rows of a forward over more images, what that forward gave: a slice of the features
+            is not on the path to the logits, so a gradient is taken with respect to `whole.features`.
+        start: the first of these rows in `whole`.
     """
 
     logits: Float[Tensor, "B K"]
     embedding: Float[Tensor, "B D"]
     features: Float[Tensor, "B C h w"]
+    whole: "Output | None" = None
+    start: int = 0
+
+    def rows(self, start: int, stop: int) -> "Output":
+        """The output of the images from `start` to before `stop`."""
+        return Output(
+            self.logits[start:stop],
+            self.embedding[start:stop],
+            self.features[start:stop],
+            self.whole or self,
+            self.start + start,
+        )
 
 
 @contextmanager

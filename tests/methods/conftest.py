@@ -1,0 +1,37 @@
+"""A small double-precision classifier and a batch, for naive loops and finite differences."""
+
+import pytest
+import torch
+from torch import nn
+
+from lookright import Classifier
+
+
+class SmallNetwork(nn.Module):
+    """Convolution, average pooling, linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.Softplus())
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.avgpool(self.features(image)).flatten(1))
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(SmallNetwork().double())
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "image": torch.randn(5, 3, 8, 8, generator=generator, dtype=torch.float64),
+        "label": torch.tensor([0, 1, 2, 3, 1]),
+        "mask": (torch.rand(5, 8, 8, generator=generator) > 0.6).double(),
+        "mask_weight": torch.tensor([1.0, 0.0, 0.5, 1.0, 2.0], dtype=torch.float64),
+    }

@@ -1,0 +1,60 @@
+import copy
+
+import pytest
+import torch
+
+from lookright import CYBORG
+
+
+def minmax(cells):
+    low, high = min(map(min, cells)), max(map(max, cells))
+    return [[(cell - low) / (high - low) if high > low else cell for cell in row] for row in cells]
+
+
+@pytest.mark.parametrize("explain", ["label", "predicted"])
+def test_equals_a_loop_over_cells(classifier, batch, explain):
+    loss = CYBORG(alpha=0.3, explain=explain)(classifier, batch)
+    output = classifier(batch["image"])
+    target = batch["label"] if explain == "label" else output.logits.argmax(1)
+    weight, features = classifier.head.weight.detach(), output.features.detach()
+    total, count = 0.0, 0
+    for b in range(5):
+        if batch["mask_weight"][b] > 0:
+            map = minmax(sum(weight[target[b], k] * features[b, k] for k in range(6)).tolist())
+            human = minmax(batch["mask"][b].reshape(4, 2, 4, 2).mean((1, 3)).tolist())
+            squared = [(map[i][j] - human[i][j]) ** 2 for i in range(4) for j in range(4)]
+            total += float(batch["mask_weight"][b]) * sum(squared) / 16
+            count += 1
+    assert loss.terms["cyborg"].item() == pytest.approx(0.7 * total / count, rel=1e-5)
+    plain = torch.nn.functional.cross_entropy(output.logits, batch["label"])
+    assert loss.terms["cross_entropy"].item() == pytest.approx(0.3 * plain.item(), rel=1e-5)
+
+
+def test_gradient_equals_finite_differences(classifier, batch):
+    method, parameter = CYBORG(), classifier.model.features[0].weight
+    method(classifier, batch).terms["cyborg"].backward()
+    step = 1e-4
+    for position in [(0, 0, 0, 0), (3, 2, 1, 1), (5, 1, 2, 0)]:
+        values = []
+        for sign in (1, -1):
+            moved = copy.deepcopy(classifier)
+            with torch.no_grad():
+                moved.model.features[0].weight[position] += sign * step
+            values.append(method(moved, batch).terms["cyborg"].item())
+        slope = (values[0] - values[1]) / (2 * step)
+        assert parameter.grad[position].item() == pytest.approx(slope, rel=2e-2, abs=2e-4)
+
+
+def test_flat_maps_and_flat_human_maps_are_finite(classifier, batch):
+    batch["image"][:] = 0
+    batch["mask"][:] = 1
+    loss = CYBORG()(classifier, batch)
+    loss.total.backward()
+    assert loss.total.isfinite()
+    assert all(parameter.grad.isfinite().all() for parameter in classifier.parameters())
+
+
+def test_images_without_a_mask_change_nothing(classifier, batch):
+    with_masks = CYBORG()(classifier, batch).terms["cyborg"]
+    batch["mask"][1] = torch.rand(8, 8)
+    assert CYBORG()(classifier, batch).terms["cyborg"] == with_masks
