@@ -72,3 +72,15 @@ def test_the_model_is_left_as_it_was(classifier, batch):
 
 def test_everything_is_exported():
     assert {"ERM", "CAMAL", "CYBORG"} <= set(lookright.__all__)
+
+
+def test_every_method_of_a_sum_hears_of_the_step():
+    class Counting(Method):
+        steps = 0
+
+        def after_step(self):
+            self.steps += 1
+
+    counting = [Counting(), Counting()]
+    (counting[0] + counting[1]).after_step()
+    assert [method.steps for method in counting] == [1, 1]

@@ -1,6 +1,6 @@
 """What every training method is: guidance that is added to a task."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, cast
 
 import torch
@@ -17,11 +17,16 @@ from lookright.errors import InputError
 class Loss:
     """Named, already weighted terms, and their sum.
 
+    Attributes:
+        terms: what is minimised.
+        logs: what is only watched, outside the graph.
+
     >>> Loss({"cross_entropy": torch.tensor(1.0), "camal": torch.tensor(0.5)}).total
     tensor(1.5000)
     """
 
     terms: dict[str, Float[Tensor, ""]]
+    logs: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
 
     @property
     def total(self) -> Float[Tensor, ""]:
@@ -94,6 +99,9 @@ class Method(nn.Module):
         task = functional.cross_entropy(output.logits, batch["label"])
         return Loss({"cross_entropy": self.task_weight * task} | self.guidance(classifier, output, batch, views))
 
+    def after_step(self) -> None:
+        """Call after each step of the optimiser (not after each batch, where gradients accumulate)."""
+
     def __add__(self, other: "Method") -> "Sum":
         return Sum([self, other])
 
@@ -165,3 +173,8 @@ class Sum(Method):
                     raise InputError(f"Two methods of the sum give a term named {name!r}; use each method once.")
                 terms[name] = term
         return terms
+
+    def after_step(self) -> None:
+        """Tell each method."""
+        for method in self.members:
+            method.after_step()
