@@ -78,6 +78,11 @@ class Classifier(nn.Module):
         """The final linear layer."""
         return [module for module in self.model.modules() if isinstance(module, nn.Linear)][-1]
 
+    def has_linear_map(self, output: Output) -> bool:
+        """Whether the head is average pooling + Linear, so that the class activation map is exact."""
+        pooled = output.features.mean((2, 3))
+        return pooled.shape == output.embedding.shape and torch.allclose(pooled, output.embedding, rtol=1e-2, atol=1e-3)
+
     def forward(self, image: Float[Tensor, "B C H W"]) -> Output:
         """Run the model once."""
         captured: dict[str, Tensor] = {}
