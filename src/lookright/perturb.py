@@ -7,6 +7,7 @@ configuration file (`class_path: lookright.perturb.Blur`) can hold it; all are c
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -131,6 +132,9 @@ def _diffuse(image: Tensor, keep: Tensor, iterations: int) -> Tensor:
 class Perturbation(ABC):
     """Makes from an image what stands in for its pixels where they are taken away."""
 
+    reads_keep: ClassVar[bool] = False
+    """Whether the result depends on which pixels are kept."""
+
     @abstractmethod
     def __call__(
         self,
@@ -142,7 +146,7 @@ class Perturbation(ABC):
 
         Args:
             image: (B, C, H, W).
-            keep: (B, H, W) in [0, 1], 1 where the original stays; only `Inpaint` reads it, and needs it.
+            keep: (B, H, W) in [0, 1], 1 where the original stays; needed where `reads_keep` is true, else not read.
             generator: only random perturbations (`Noise`, `Shuffle`) draw from it, and need it.
 
         Raises:
@@ -215,6 +219,8 @@ class Inpaint(Perturbation):
     Args:
         iterations: diffusion steps on each grid of the pyramid.
     """
+
+    reads_keep: ClassVar[bool] = True
 
     iterations: int = 16
 

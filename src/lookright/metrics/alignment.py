@@ -25,7 +25,7 @@ def energy_in_mask(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"]) ->
     A soft mask weighs. Undefined for an empty mask and for a map without a positive value. A map that is the same
     everywhere scores the mask's share of the image: compare with that, or use `attention_gap`.
 
-    Wang et al., "Score-CAM", CVPR workshops 2020, equation 8 (energy-based pointing game).
+    Wang et al., "Score-CAM", CVPR workshops 2020 (the energy-based pointing game).
 
     >>> energy_in_mask(torch.tensor([[[3.0, 1.0, -5.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]]))
     tensor([0.7500])
@@ -55,7 +55,7 @@ def pointing_game(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"], tol
     Several equal maxima share the point: a map with one of two maxima in the mask scores 0.5, a flat map the mask's
     share of the image. Undefined where no pixel of the mask reaches 0.5.
 
-    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, section 4.1, with tolerance 15.
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, with tolerance 15.
 
     Args:
         map: (B, h, w).

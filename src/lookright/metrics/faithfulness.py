@@ -44,7 +44,7 @@ def insertion(
 ) -> Float[Tensor, "B points"]:
     """The target's probability while the pixels of the image replace those of its blurred self, highest first.
 
-    Petsiuk et al., "RISE", BMVC 2018, section 4.3; higher is better. 28 steps are their 224 x 8 pixels a step.
+    Petsiuk et al., "RISE", BMVC 2018; higher is better. 28 steps are their 224 x 8 pixels a step.
 
     Args:
         classifier: gives the logits.
@@ -52,7 +52,8 @@ def insertion(
         map: (B, h, w), on any grid.
         target: (B), the class whose softmax probability is followed.
         steps: into how many equal parts the pixels are divided.
-        fill: makes the image from which the curve starts.
+        fill: what stands in for the pixels that are away. With `Inpaint` it follows from the pixels that are there,
+            so that the shape of the removed region gives no hint of the class (Rong et al., "ROAD", ICML 2022).
         generator: for a random `fill`.
         chunk_size: how many images go through the classifier at a time.
 
@@ -76,7 +77,7 @@ def deletion(
 ) -> Float[Tensor, "B points"]:
     """The target's probability while the pixels of the image are taken away, highest first; lower is better.
 
-    Petsiuk et al., "RISE", BMVC 2018, section 4.3. Arguments as in `insertion`.
+    Petsiuk et al., "RISE", BMVC 2018. Arguments as in `insertion`.
 
     Returns:
         (B, steps + 1), from the image itself to the filled image; see `auc`.
@@ -168,7 +169,7 @@ def _probability(
     rank = _rank(map, image.shape[-2:])
     pixels = image.shape[-2] * image.shape[-1]
     count = torch.tensor([round(share * pixels) for share in shares], device=image.device)
-    filled = fill(image, generator=generator)
+    filled = None if fill.reads_keep else fill(image, generator=generator)
     probability = []
     with evaluating(classifier):
         # Every (image, share) pair is one forward image; a chunk of them may span several images.
@@ -176,7 +177,8 @@ def _probability(
             index, point = pair // len(shares), pair % len(shares)
             top = rank[index] < count[point, None, None]
             keep = top if keep_top else ~top
-            logits = classifier(torch.where(keep.unsqueeze(1), image[index], filled[index])).logits
+            removed = fill(image[index], keep.to(image.dtype), generator) if filled is None else filled[index]
+            logits = classifier(torch.where(keep.unsqueeze(1), image[index], removed)).logits
             probability.append(logits.float().softmax(1).gather(1, target[index].unsqueeze(1)))
     curve = torch.cat(probability).view(len(image), len(shares))
     return torch.where(map.isnan().flatten(1).any(1, keepdim=True), torch.nan, curve)
