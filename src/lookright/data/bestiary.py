@@ -1,0 +1,151 @@
+"""The bestiary: a data set of images of one creature each, with exact masks, rendered on the spot.
+
+Twelve creatures (the labels) stand in twelve levels of the free game Freedoom (the domains), every creature in every
+level. One folder serves every protocol: labels can be tied to levels, levels held out, creatures kept unknown.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from PIL import Image
+
+from lookright.data.freedoom import Level, Photograph
+from lookright.errors import InputError
+
+KNOWN_CREATURES = ("Arachnotron", "Cacodemon", "Demon", "DoomImp", "Fatso", "HellKnight", "Revenant", "Zombieman")
+# BaronOfHell looks like HellKnight, ChaingunGuy like Zombieman, PainElemental like Cacodemon.
+UNKNOWN_CREATURES = ("Archvile", "BaronOfHell", "ChaingunGuy", "PainElemental")
+CREATURES = (*KNOWN_CREATURES, *UNKNOWN_CREATURES)
+LEVELS = tuple(f"MAP{number:02d}" for number in (1, 4, 5, 6, 7, 9, 10, 19, 20, 25, 28, 29))
+
+_MASK_SHARE = (0.02, 0.5)
+_LEAST_SEEN = 0.75  # share of the creature's visible pixels that the crop must keep
+_LEAST_BRIGHTNESS = 20  # of 255, the creature's mean
+_LEAST_DIFFERENCE = 5  # of 255, between the thumbnails of two images of a level
+_ATTEMPTS = 1000
+
+
+def render_bestiary(
+    folder: Path,
+    *,
+    images_per_pair: int = 60,
+    images_at_home: int | None = None,
+    size: int = 96,
+    creatures: Sequence[str] = CREATURES,
+    levels: Sequence[str] = LEVELS,
+    seed: int = 0,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Render the bestiary into a new folder in the native layout: `labels.csv`, `images/`, `masks/`.
+
+    Each image shows one creature that covers between 2 % and 50 % of it, from its own place and heading. A mask is 255
+    where the creature is seen and 0 elsewhere, also where something stands before it. The same arguments give the same
+    bytes in every file, whatever the number of workers.
+
+    Args:
+        folder: where to write; must not exist or be empty.
+        images_per_pair: images of each creature in each level.
+        images_at_home: images of each creature in its home level (the first creature's is the first level, and so on),
+            as many as elsewhere if None. More of them make a strong shortcut possible with few images in all: creatures
+            and levels stay balanced, pairs do not.
+        size: width and height of an image in pixels.
+        creatures: the labels.
+        levels: the domains.
+        seed: chooses places, headings, distances and crops.
+        workers: levels rendered at the same time, one per processor if None.
+
+    Returns:
+        The table in `labels.csv`: `image` and `mask` (paths in the folder), `label` (creature) and `domain` (level).
+
+    Raises:
+        InputError: the folder holds files already, ViZDoom is not installed, or a level lacks room for so many images.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty: name a new folder, or delete this one first")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (draft / "images").mkdir()
+        (draft / "masks").mkdir()
+        counts = {level: dict.fromkeys(creatures, images_per_pair) for level in levels}
+        for creature, level in zip(creatures, levels, strict=False):
+            counts[level][creature] = images_per_pair if images_at_home is None else images_at_home
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            tables = pool.map(partial(_render_level, draft, size=size, seed=seed), counts.keys(), counts.values())
+            table = pd.concat(tables, ignore_index=True)
+        table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        draft.chmod(0o755)  # as mkdir would have made it
+        draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return table
+
+
+def _render_level(folder: Path, name: str, counts: dict[str, int], *, size: int, seed: int) -> pd.DataFrame:
+    """Render `counts[creature]` images of each creature in one level."""
+    random = np.random.default_rng([seed, *name.encode()])
+    thumbnails: list[Float[np.ndarray, ...]] = []
+    rows = []
+    with Level(name, height=round(1.25 * size), seed=seed) as level:
+        for number in range(max(counts.values())):
+            for creature in (creature for creature, count in counts.items() if number < count):
+                picture = _new_picture(level, creature, size, thumbnails, random)
+                file = f"{name}_{creature}_{number:04d}.png"
+                Image.fromarray(picture.image).save(folder / "images" / file, compress_level=1)
+                Image.fromarray(picture.mask.astype(np.uint8) * 255).save(folder / "masks" / file)
+                rows.append({"image": f"images/{file}", "label": creature, "mask": f"masks/{file}", "domain": name})
+    return pd.DataFrame(rows)
+
+
+def _new_picture(
+    level: Level, creature: str, size: int, thumbnails: list[Float[np.ndarray, "12 12"]], random: np.random.Generator
+) -> Photograph:
+    """A good picture that resembles none of `thumbnails`, to which it is added."""
+    for _ in range(_ATTEMPTS):
+        photograph = level.photograph(creature, random)
+        if photograph is None:
+            continue
+        picture = _crop(photograph, size, random)
+        if not _is_good(picture, photograph):
+            continue
+        thumbnail = np.asarray(
+            Image.fromarray(picture.image).convert("L").resize((12, 12), Image.Resampling.BOX), float
+        )
+        if thumbnails and np.abs(np.stack(thumbnails) - thumbnail).mean((1, 2)).min() < _LEAST_DIFFERENCE:
+            continue
+        thumbnails.append(thumbnail)
+        return picture
+    raise InputError(
+        f"level {level.name} lacks room for image {len(thumbnails) + 1}, a {creature}: {_ATTEMPTS} places were tried; "
+        "render fewer images, or leave this level out"
+    )
+
+
+def _crop(photograph: Photograph, size: int, random: np.random.Generator) -> Photograph:
+    """A square out of the photograph, with the creature (which stands in the middle column) left, right or central."""
+    height, width = photograph.mask.shape
+    column = round(random.uniform(0.2, 0.8) * size)
+    left = min(max(width // 2 - column, 0), width - size)
+    top = int(random.integers(0, height - size, endpoint=True))
+    window = np.s_[top : top + size, left : left + size]
+    return Photograph(photograph.image[window], photograph.mask[window])
+
+
+def _is_good(picture: Photograph, photograph: Photograph) -> bool:
+    """Whether the creature is large, whole and bright enough in the crop."""
+    least, most = _MASK_SHARE
+    return (
+        least <= picture.mask.mean() <= most
+        and picture.mask.sum() >= _LEAST_SEEN * photograph.mask.sum()
+        and picture.image[picture.mask].mean() >= _LEAST_BRIGHTNESS
+    )
