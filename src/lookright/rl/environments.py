@@ -1,0 +1,222 @@
+"""ViZDoom scenarios that hand out, with every observation, a mask of the objects that matter."""
+
+import math
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import vizdoom
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from jaxtyping import Float32, UInt8
+from scipy import sparse
+
+from lookright.errors import InputError
+
+SCENARIOS: dict[str, tuple[str, ...]] = {
+    "basic": ("Monster",),
+    "simpler_basic": ("Monster",),
+    "rocket_basic": ("Monster",),
+    "defend_the_center": ("Monster",),
+    "defend_the_line": ("Monster", "DoomImpBall"),
+    "health_gathering": ("Health",),
+    "health_gathering_supreme": ("Health",),
+    "my_way_home": ("Armor",),
+    "take_cover": ("Monster", "DoomImpBall"),
+    "predict_position": ("Monster",),
+    "deadly_corridor": ("Monster", "Armor"),
+}
+"""Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
+
+
+def target_mask(state: vizdoom.GameState, targets: Sequence[str]) -> UInt8[np.ndarray, "H W"]:
+    """255 where a pixel shows one of the targets, else 0; what hides behind walls or other objects is 0.
+
+    Args:
+        state: of a game whose labels buffer is on.
+        targets: names or categories of objects, in any case: `Medikit`, `Monster`.
+    """
+    wanted = {target.casefold() for target in targets}
+    # The values in the buffer are given out anew in every frame; only this frame's labels say what they stand for.
+    shown = np.zeros(256, np.uint8)
+    assert state.labels is not None
+    for label in state.labels:
+        if label.object_name.casefold() in wanted or label.object_category.casefold() in wanted:
+            shown[label.value] = 255
+    return shown[state.labels_buffer]
+
+
+def area_weights(height: int, width: int, size: int) -> Float32[sparse.csr_array, "new old"]:
+    """The matrix that resizes a flattened (height, width) image to (size, size) by area, times height · width.
+
+    Its entries are whole numbers and no sum exceeds 2²⁴ (for 8-bit images up to 65,000 pixels), so that float32 is
+    exact and the result does not depend on the order of summation.
+
+    >>> area_weights(1, 3, 2).toarray()  # the middle one of three pixels is shared between two
+    array([[2., 1., 0.],
+           [0., 1., 2.],
+           [2., 1., 0.],
+           [0., 1., 2.]], dtype=float32)
+    """
+
+    def overlap(old: int, new: int) -> np.ndarray:
+        left, right = np.arange(old) * new, np.arange(new)[:, None] * old
+        return np.clip(np.minimum(left + new, right + old) - np.maximum(left, right), 0, None)
+
+    return sparse.csr_array(sparse.kron(overlap(height, size), overlap(width, size)), dtype=np.float32)
+
+
+class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
+    """A ViZDoom scenario as an agent that plays from pixels sees it.
+
+    Observation, a dict of uint8 arrays:
+        image: (stack, size, size), the newest grey frames, oldest first; one frame per decision, 0 to 255.
+        mask: (size, size), the share of each pixel of the newest frame that shows a target, 0 to 255.
+
+    Actions: none of the scenario's buttons (0) or one of them. Rewards are the scenario's own, unclipped.
+
+    A time-out is kept by the environment itself: `truncated` is then True, `terminated` False, and the observation is
+    the frame that the agent would have acted on. (ViZDoom sets both and has no frame left.) When the game ends by
+    itself, `terminated` is True, no frame exists, and the observation is the last one seen.
+
+    The same seed gives the same episodes, whatever was played before and on whatever machine; later resets without a
+    seed continue the sequence.
+
+    Args:
+        scenario: a name in `SCENARIOS`, or the path of a ViZDoom `.cfg` file.
+        targets: names or categories of the objects in the mask; default: the scenario's entry in `SCENARIOS`.
+        mask: with False, no labels are rendered and the observation has no `mask`.
+        skip: game tics (1/35 s) per decision, during which the buttons stay pressed.
+        stack: frames in `image`.
+        size: height and width of frames and mask; they are rendered at 160×120 and resized by area.
+
+    Raises:
+        InputError: the scenario is unknown, or targets are needed and missing.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 35 / 4}  # noqa: RUF012, as in gymnasium.Env
+    render_mode = "rgb_array"
+
+    def __init__(
+        self,
+        scenario: str,
+        targets: Sequence[str] | None = None,
+        mask: bool = True,
+        skip: int = 4,
+        stack: int = 4,
+        size: int = 84,
+    ) -> None:
+        config = Path(scenario)
+        if scenario in SCENARIOS:
+            config = Path(vizdoom.scenarios_path) / f"{scenario}.cfg"
+            targets = SCENARIOS[scenario] if targets is None else targets
+        elif not config.is_file():
+            raise InputError(
+                f"No scenario {scenario!r}; expected the path of a .cfg file or one of: {', '.join(SCENARIOS)}."
+            )
+        if mask and not targets:
+            raise InputError(
+                f"Scenario {scenario!r} has no default objects for the mask; name them in `targets`, such as [Monster]."
+            )
+        self.targets = tuple(targets or ())
+        self.skip, self.size = skip, size
+        self.metadata = self.metadata | {"render_fps": vizdoom.DEFAULT_TICRATE / skip}
+
+        self.game = vizdoom.DoomGame()
+        self.game.load_config(str(config))
+        self.game.set_doom_config_path(os.devnull)  # neither read nor write settings in the working directory
+        self.game.set_window_visible(False)
+        self.game.set_mode(vizdoom.Mode.PLAYER)
+        self.game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+        self.game.set_screen_format(vizdoom.ScreenFormat.GRAY8)
+        self.game.set_labels_buffer_enabled(mask)
+        self.timeout = self.game.get_episode_timeout()
+        self.game.set_episode_timeout(0)
+        buttons = [button for button in self.game.get_available_buttons() if not vizdoom.is_delta_button(button)]
+        self.game.set_available_buttons(buttons)
+        self.actions = ["NONE", *(button.name for button in buttons)]
+
+        height, width = self.game.get_screen_height(), self.game.get_screen_width()
+        self.screen = np.zeros((height, width), np.uint8)
+        self.resize = area_weights(height, width, size)
+        self.frames = np.zeros((stack, size, size), np.uint8)
+        spaces: dict[str, gymnasium.Space] = {"image": gymnasium.spaces.Box(0, 255, (stack, size, size), np.uint8)}
+        if mask:
+            spaces["mask"] = gymnasium.spaces.Box(0, 255, (size, size), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
+        self.action_space = gymnasium.spaces.Discrete(len(self.actions))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode."""
+        super().reset(seed=seed)
+        self.game.set_seed(int(self.np_random.integers(2**32)))
+        if self.game.is_running():
+            self.game.new_episode()
+        else:
+            self.game.init()
+        self.start = self.game.get_episode_time()
+        self._see()
+        self.frames[:] = self.frames[-1]
+        return self._observation(), {}
+
+    def step(self, action: int | np.integer) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Press the button of `action` for `skip` tics, or up to the time-out."""
+        left = self.timeout - (self.game.get_episode_time() - self.start) if self.timeout else math.inf
+        pressed = [index == action for index in range(1, len(self.actions))]
+        reward = self.game.make_action(pressed, min(self.skip, left))
+        terminated = self.game.is_episode_finished()
+        if not terminated:
+            self._see()
+        return self._observation(), reward, terminated, not terminated and left <= self.skip, {}
+
+    def render(self) -> UInt8[np.ndarray, "H W 3"]:
+        """The newest frame as rendered, before resizing."""
+        return np.repeat(self.screen[:, :, None], 3, axis=2)
+
+    def close(self) -> None:
+        """Stop the game's process."""
+        self.game.close()
+
+    def _see(self) -> None:
+        state = self.game.get_state()
+        self.screen = state.screen_buffer
+        self.frames = np.concatenate([self.frames[1:], self._resized(self.screen)[None]])
+        if self.game.is_labels_buffer_enabled():
+            self.mask = self._resized(target_mask(state, self.targets))
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        area = self.resize @ image.ravel().astype(np.float32) / image.size
+        return (area + 0.5).astype(np.uint8).reshape(self.size, self.size)
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        observation = {"image": self.frames}
+        if self.game.is_labels_buffer_enabled():
+            observation["mask"] = self.mask
+        return observation
+
+
+def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None, mask: bool = True) -> AsyncVectorEnv:
+    """`number` environments, each in its own process; observations come through shared memory, without a copy.
+
+    An environment that ends an episode starts the next one in the same step: the observation is then the new
+    episode's first, and the old one's last is in `infos["final_obs"]`.
+    """
+    return AsyncVectorEnv(
+        [partial(DoomEnvironment, scenario, targets, mask)] * number,
+        copy=False,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+
+
+def seeds(seed: int, update: int, number: int) -> list[int]:
+    """A seed for each environment, a function of (seed, update, environment) alone.
+
+    >>> seeds(0, 3, 2) == [seeds(0, 3, 1)[0], seeds(0, 3, 4)[1]]
+    True
+    """
+    return [int(np.random.SeedSequence([seed, update, index]).generate_state(1)[0]) for index in range(number)]
