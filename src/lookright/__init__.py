@@ -3,6 +3,19 @@
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError
-from lookright.methods import CAMAL, CYBORG, ERM, Loss, Method, Sum, Views
+from lookright.methods import CAMAL, CYBORG, ERM, SAGE, Loss, Method, Sum, Views
 
-__all__ = ["CAMAL", "CYBORG", "ERM", "Batch", "Classifier", "InputError", "Loss", "Method", "Output", "Sum", "Views"]
+__all__ = [
+    "CAMAL",
+    "CYBORG",
+    "ERM",
+    "SAGE",
+    "Batch",
+    "Classifier",
+    "InputError",
+    "Loss",
+    "Method",
+    "Output",
+    "Sum",
+    "Views",
+]

@@ -5,11 +5,13 @@ from lookright.methods.cyborg import CYBORG
 from lookright.methods.erm import ERM
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
+from lookright.methods.sage import SAGE
 
 __all__ = [
     "CAMAL",
     "CYBORG",
     "ERM",
+    "SAGE",
     "Loss",
     "MapGuidance",
     "Method",
