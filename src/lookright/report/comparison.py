@@ -1,0 +1,136 @@
+"""Methods beside a baseline: for each protocol, model, test split and metric."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lookright.report.directory import Study
+from lookright.report.metric import in_order
+from lookright.statistics import Estimate, PairedDifference, holm, mean_interval, paired_difference
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one metric of one split.
+
+    Attributes:
+        name: the method as shown.
+        seeds: the seeds that have a value, in order.
+        values: their values.
+        mean: mean over these seeds with its interval.
+        difference: to the baseline over the common seeds; None for the baseline itself.
+        holm: p-value of the difference, corrected for the number of methods compared with the baseline.
+        comparisons: that number.
+    """
+
+    name: str
+    seeds: list[int]
+    values: list[float]
+    mean: Estimate
+    difference: PairedDifference | None = None
+    holm: float = np.nan
+    comparisons: int = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference to the baseline is significant at 5 % after the correction."""
+        return bool(self.holm < 0.05)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One protocol and model of a study: what can be compared with each other.
+
+    Attributes:
+        protocol: as in results.csv.
+        model: as in results.csv.
+        results: the rows.
+        names: the methods as shown, in the order of the results, the baseline first.
+        baseline: the first of `names`: ERM, or the first method where there is no ERM.
+        splits: test splits in the order of the results.
+        metrics: columns with a value, in the order of the table of metrics.
+        missing: (name, seed, split) that other methods have and this one has not.
+    """
+
+    protocol: str
+    model: str
+    results: pd.DataFrame
+    names: list[str]
+    baseline: str
+    splits: list[str]
+    metrics: list[str]
+    missing: list[tuple[str, int, str]]
+
+    def scores(self, split: str, metric: str) -> list[Score]:
+        """All methods that have a value of the metric on the split, the baseline first."""
+        rows = self.results[(self.results["split"] == split) & self.results[metric].notna()]
+        series = {
+            name: rows[rows["name"] == name].set_index("seed")[metric].sort_index()
+            for name in self.names
+            if (rows["name"] == name).any()
+        }
+        means = {name: mean_interval(values) for name, values in series.items()}
+        differences = {}
+        if self.baseline in series:
+            for name in series.keys() - {self.baseline}:
+                both = pd.concat([series[name], series[self.baseline]], axis=1, join="inner")
+                differences[name] = paired_difference(both.iloc[:, 0], both.iloc[:, 1])
+        compared = [name for name in series if name in differences]
+        corrected = dict(zip(compared, holm([differences[name].p_value for name in compared]), strict=True))
+        return [
+            Score(
+                name,
+                values.index.tolist(),
+                values.tolist(),
+                means[name],
+                differences.get(name),
+                float(corrected.get(name, np.nan)),
+                len(compared),
+            )
+            for name, values in series.items()
+        ]
+
+    def metrics_of(self, split: str) -> list[str]:
+        """The metrics that have a value on the split."""
+        rows = self.results[self.results["split"] == split]
+        return [metric for metric in self.metrics if rows[metric].notna().any()]
+
+    def seeds(self, name: str, split: str) -> list[int]:
+        """The seeds of a method's runs on the split, in order."""
+        rows = self.results[(self.results["name"] == name) & (self.results["split"] == split)]
+        return sorted(rows["seed"].tolist())
+
+    def headline_split(self) -> str:
+        """The split that the summary is about: conflicting pairs, else where the baseline is least accurate."""
+        for split in self.splits:
+            if "conflict" in split:
+                return split
+        if "accuracy" not in self.metrics:
+            return self.splits[0]
+        baseline = self.results[self.results["name"] == self.baseline]
+        accuracy = baseline.groupby("split", sort=False)["accuracy"].mean().dropna()
+        return self.splits[0] if accuracy.empty else str(accuracy.idxmin())
+
+
+def sections(study: Study) -> list[Section]:
+    """One section per protocol and model, in the order of the results."""
+    found = []
+    for (protocol, model), rows in study.results.groupby(["protocol", "model"], sort=False):
+        names = rows["name"].unique().tolist()
+        plain = rows.loc[rows["method"] == "ERM", "name"]
+        baseline = names[0] if plain.empty else plain.iloc[0]
+        names.sort(key=lambda name: name != baseline)
+        splits = rows["split"].unique().tolist()
+        have = set(zip(rows["name"], rows["seed"], rows["split"], strict=True))
+        # A split belongs to every run of the protocol, a seed to every method.
+        missing = [
+            (name, seed, split)
+            for name in names
+            for seed in sorted(rows["seed"].unique().tolist())
+            for split in splits
+            if (name, seed, split) not in have
+        ]
+        metrics = in_order([metric for metric in study.metrics if rows[metric].notna().any()])
+        found.append(Section(str(protocol), str(model), rows, names, baseline, splits, metrics, missing))
+    return found

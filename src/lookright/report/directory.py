@@ -1,0 +1,182 @@
+"""Reads the directory of a study, or of one run: results, configuration, environment, evaluation of single images."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from lookright.errors import InputError
+
+KEYS = ("protocol", "model", "name", "method", "seed", "split")
+REQUIRED = ("method", "seed", "split")
+NOT_METRICS = (*KEYS, "images", "images_with_mask", "run")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a directory holds.
+
+    Attributes:
+        directory: where it lies.
+        results: one row per run and test split: text columns `KEYS` (seed as int) and `run`, the rest numbers.
+        metrics: the columns of `results` that are metrics with at least one value.
+        config: text of study.yaml or config.yaml, empty where there is none.
+        unfinished: run directories that were begun and have no result yet, relative to `directory`.
+    """
+
+    directory: Path
+    results: pd.DataFrame
+    metrics: list[str]
+    config: str
+    unfinished: list[str]
+
+    def environments(self) -> Iterator[dict[str, str]]:
+        """environment.json of each run, nested keys joined by a space."""
+        for run in self.results["run"].unique():
+            path = self.directory / run / "environment.json"
+            if path.is_file():
+                yield dict(_flatten(_read_json(path)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run's evaluation on one split, image by image.
+
+    Attributes:
+        images: one row per test image (evaluation/<split>.csv), the index is the row number.
+        arrays: curves and gallery (evaluation/<split>.npz), empty where there is none.
+    """
+
+    images: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+
+
+def read_study(directory: Path) -> Study:
+    """Reads the directory of a study (results.csv) or of one run (result.json).
+
+    Raises:
+        InputError: where the directory is neither, or a file in it is not what it should be.
+    """
+    if not directory.is_dir():
+        raise InputError(f"no directory {str(directory)!r}; expected the directory of a study or of a run")
+    if (directory / "results.csv").is_file():
+        results, config = _read_results(directory / "results.csv"), directory / "study.yaml"
+    elif (directory / "result.json").is_file():
+        results, config = _read_result(directory / "result.json"), directory / "config.yaml"
+    else:
+        raise InputError(
+            f"{str(directory)!r} holds neither results.csv (a study) nor result.json (a finished run); "
+            "give the directory that `lookright study` or `lookright train` wrote"
+        )
+    metrics = [name for name in map(str, results) if name not in NOT_METRICS and results[name].notna().any()]
+    begun = sorted((directory / "runs").rglob("config.yaml"))
+    unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    return Study(directory, results, metrics, text, unfinished)
+
+
+def read_evaluation(run: Path, split: str) -> Evaluation | None:
+    """The evaluation of a run on one split; None where it was not kept.
+
+    Raises:
+        InputError: where a file is there and cannot be read.
+    """
+    table, arrays = run / "evaluation" / f"{split}.csv", run / "evaluation" / f"{split}.npz"
+    if not table.is_file():
+        return None
+    images = _read_csv(table)
+    if "image" not in images:
+        raise InputError(f"{str(table)!r} has the columns {', '.join(images.columns)}; expected `image` among them")
+    for column in images.columns.difference(["image", "label", "domain", "prediction"]):
+        images[column] = _numbers(images[column].replace({"True": "1", "False": "0"}))
+    if not arrays.is_file():
+        return Evaluation(images, {})
+    try:
+        with np.load(arrays, allow_pickle=False) as stored:
+            return Evaluation(images, dict(stored))
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"cannot read {str(arrays)!r} ({error}); evaluate the run again") from error
+
+
+def _is_finished(run: Path) -> bool:
+    return (run / "result.json").is_file()
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Everything as text: a class may be called `NA`."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {str(path)!r} ({error}); expected a table with a header line") from error
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {str(path)!r} ({error}); expected JSON") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{str(path)!r} holds a {type(content).__name__}; expected a JSON object")
+    return content
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+
+
+def _read_results(path: Path) -> pd.DataFrame:
+    results = _read_csv(path)
+    absent = [column for column in REQUIRED if column not in results]
+    if absent:
+        raise InputError(
+            f"{str(path)!r} has the columns {', '.join(results.columns)}; expected {', '.join(REQUIRED)} among them"
+        )
+    if results.empty:
+        raise InputError(f"{str(path)!r} has no rows; no run of this study is finished yet")
+    return _checked(results, path)
+
+
+def _read_result(path: Path) -> pd.DataFrame:
+    result = _read_json(path)
+    splits = result.get("splits")
+    if not isinstance(splits, dict) or not splits or not all(isinstance(values, dict) for values in splits.values()):
+        raise InputError(f"{str(path)!r} has no test split with metrics; evaluate the run on a test split first")
+    about = {key: str(result.get(key, "")) for key in KEYS}
+    return _checked(pd.DataFrame([about | values | {"split": split} for split, values in splits.items()]), path)
+
+
+def _checked(results: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Columns of the right type, optional ones filled in, no row twice."""
+    for column, default in (("protocol", ""), ("model", ""), ("run", "")):
+        if column not in results:
+            results[column] = default
+    if "name" not in results:
+        results["name"] = results["method"]
+    results["name"] = results["name"].where(results["name"] != "", results["method"])
+    seeds = pd.to_numeric(results["seed"], errors="coerce")
+    if seeds.isna().any():
+        given = results["seed"][seeds.isna()].iloc[0]
+        raise InputError(f"{str(path)!r} has the seed {given!r}; expected a whole number")
+    results["seed"] = seeds.astype(int)
+    for column in results.columns.difference([*KEYS, "run"]):
+        results[column] = _numbers(results[column])
+    twice = results.duplicated(["protocol", "model", "name", "seed", "split"])
+    if twice.any():
+        row = results[twice].iloc[0]
+        raise InputError(
+            f"{str(path)!r} has two rows for {row['name']!r}, seed {row['seed']}, split {row['split']!r}; expected one"
+        )
+    return results
+
+
+def _flatten(content: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in content.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, dict):
+            yield from _flatten(value, name)
+        elif value is not None:
+            yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,39 @@
+"""Numbers as text: the minus sign, no false precision, a dash for what is undefined."""
+
+import math
+
+NARROW_SPACE = "\u202f"
+
+
+def decimal(value: float, digits: int = 3, sign: bool = False) -> str:
+    """A plain number.
+
+    >>> decimal(0.8214), decimal(-0.05, 2, sign=True), decimal(float("nan"))
+    ('0.821', '−0.05', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share in percent.
+
+    >>> percent(0.8214)
+    '82\\u202f%'
+    """
+    return f"{decimal(100 * value, digits)}{NARROW_SPACE}%"
+
+
+def p_value(value: float) -> str:
+    """A p-value with its relation.
+
+    >>> p_value(0.0312), p_value(0.00002), p_value(float("nan"))
+    ('p = 0.031', 'p < 0.001', 'p –')
+    """
+    if math.isnan(value):
+        return "p –"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"

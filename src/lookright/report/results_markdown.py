@@ -1,0 +1,109 @@
+"""Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookright.report.comparison import Score, Section, sections
+from lookright.report.directory import Study, read_study
+from lookright.report.metric import metric
+from lookright.report.number import decimal, p_value
+from lookright.report.sentence import summary
+
+
+def write_results(directories: Sequence[Path], out: Path) -> None:
+    """Writes a Markdown page of results: per protocol and split the means and the paired differences.
+
+    Args:
+        directories: directories of studies, in the order of the page.
+        out: the Markdown file.
+
+    Raises:
+        InputError: where a directory is not that of a study, or a file in it is not what it should be.
+    """
+    command = f"lookright report {' '.join(map(str, directories))} --markdown {out}"
+    parts = [
+        "# Results",
+        f"Written by `{command}`; do not edit by hand.",
+        "Mean ± half the width of the 95 % t interval over seeds. Differences are paired by seed, with their 95 % "
+        "interval and the p-value of the paired t-test, corrected by Holm's method where several methods are compared "
+        "with the baseline. ↑: higher is better; ↓: lower is better.",
+    ]
+    for directory in directories:
+        parts += _study(read_study(directory), directory)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    temporary.replace(out)
+
+
+def _study(study: Study, directory: Path) -> list[str]:
+    environments = list(study.environments())
+    about = [f"Configuration: `{directory / 'study.yaml'}`."]
+    for key in dict.fromkeys(key for environment in environments for key in environment):
+        values = list(dict.fromkeys(environment[key] for environment in environments if key in environment))
+        about.append(f"{key}: {', '.join(values)}.")
+    parts = [f"## {_cell(directory.name)}", _cell(" ".join(about))]
+    for section in sections(study):
+        title = " · ".join(part for part in (section.protocol, section.model) if part)
+        if title:
+            parts.append(f"### {_cell(title)}")
+        parts += [_cell(sentence) for sentence in summary(section, {})]
+        for split in section.splits:
+            parts += _split(section, split)
+    return parts
+
+
+def _split(section: Section, split: str) -> list[str]:
+    columns = section.metrics_of(split)
+    scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
+    heads = ["Method", "Seeds", *(_head(column) for column in columns)]
+    means = [
+        [
+            name,
+            ", ".join(map(str, section.seeds(name, split))),
+            *(_mean(scores[column].get(name)) for column in columns),
+        ]
+        for name in section.names
+    ]
+    parts = [f"**{_cell(split)}**", _table(heads, means)]
+    if len(section.names) > 1:
+        differences = [
+            [name, *(_difference(scores[column].get(name)) for column in columns)] for name in section.names[1:]
+        ]
+        parts.append(_table([f"Difference to {section.baseline}", *map(_head, columns)], differences))
+    return parts
+
+
+def _head(column: str) -> str:
+    about = metric(column)
+    return about.label + {True: " ↑", False: " ↓", None: ""}[about.higher_is_better]
+
+
+def _mean(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    if not score.mean.low <= score.mean.high:
+        return decimal(score.mean.value)
+    return f"{decimal(score.mean.value)} ± {decimal((score.mean.high - score.mean.low) / 2)}"
+
+
+def _difference(score: Score | None) -> str:
+    if score is None or score.difference is None:
+        return "–"
+    difference = score.difference
+    value = decimal(difference.value, sign=True)
+    if not difference.low <= difference.high:
+        return value
+    low, high = decimal(difference.low, sign=True), decimal(difference.high, sign=True)
+    return f"{value} [{low}, {high}], {p_value(score.holm)}"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that does not end a cell, a line or a tag."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
