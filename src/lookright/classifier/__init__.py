@@ -1,0 +1,6 @@
+"""One forward of any classifier gives logits, embedding and features."""
+
+from lookright.classifier.classifier import Classifier, Output
+from lookright.classifier.mode import evaluating
+
+__all__ = ["Classifier", "Output", "evaluating"]

@@ -1,0 +1,26 @@
+"""Eval mode that is given back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode, and every submodule back into its own mode afterwards.
+
+    >>> block = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3).eval())
+    >>> with evaluating(block):
+    ...     block.training
+    False
+    >>> block.training, block[0].training, block[1].training
+    (True, True, False)
+    """
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in modes:
+            submodule.training = mode

@@ -1,0 +1,140 @@
+"""What passes the boundaries of a model's modules in one forward, seen on a copy without weights."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from lookright.errors import InputError
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place that a tensor passes: an input or output of a module.
+
+    Attributes:
+        module: dotted name.
+        side: "input" or "output".
+        leaf: which of the tensors, where there are several.
+        call: which call, where the module is used several times in one forward.
+    """
+
+    module: str
+    side: Literal["input", "output"]
+    leaf: int = 0
+    call: int = 0
+
+
+@dataclass
+class Trace:
+    """One recorded forward.
+
+    Attributes:
+        image: the leaf of the graph.
+        result: what the model returned.
+        passed: every tensor at every site, in the order of time.
+        calls: names of the modules in the order of their calls.
+    """
+
+    image: Tensor
+    result: Any
+    passed: list[tuple[Site, Tensor]]
+    calls: list[str]
+
+
+def weightless_copy(model: nn.Module) -> nn.Module:
+    """The model on the meta device, in eval mode and without hooks; neither copies the weights nor touches the model."""
+    memo: dict[int, Tensor] = {}
+    for module in model.modules():
+        for value in (*vars(module).values(), *module._parameters.values(), *module._buffers.values()):
+            if isinstance(value, Tensor):
+                empty = torch.empty_like(value, device="meta", requires_grad=False)
+                memo[id(value)] = nn.Parameter(empty, value.is_floating_point()) if isinstance(value, nn.Parameter) else empty
+    return _bare(copy.deepcopy(model, memo))
+
+
+def full_copy(model: nn.Module) -> nn.Module:
+    """The model with its weights, in eval mode and without hooks, for forwards that the meta device cannot run."""
+    return _bare(copy.deepcopy(model)).requires_grad_()
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks):
+            hooks.clear()
+        module._compiled_call_impl = None
+    return model.eval()
+
+
+def record(model: nn.Module, image_shape: tuple[int, ...], forward: Callable[[Tensor], Any] | None = None) -> Trace:
+    """Run a copy once and keep everything that passes between its modules."""
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    generator = None if parameter.is_meta else torch.Generator(parameter.device).manual_seed(0)
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(enabled=not parameter.is_meta):
+        image = torch.empty(image_shape, device=parameter.device, dtype=parameter.dtype)
+        image = image.normal_(generator=generator).requires_grad_()
+        with recording(model) as (passed, calls), torch.device(parameter.device):
+            result = (forward or model)(image)
+    return Trace(image, result, passed, calls)
+
+
+@contextmanager
+def recording(model: nn.Module) -> Iterator[tuple[list[tuple[Site, Tensor]], list[str]]]:
+    passed: list[tuple[Site, Tensor]] = []
+    calls: list[str] = []
+    count: Counter[str] = Counter()
+
+    def keep(name: str, side: Literal["input", "output"], values: Any) -> None:
+        passed.extend(
+            (Site(name, side, leaf, count[name]), value)
+            for leaf, value in enumerate(tree_flatten(values)[0])
+            if isinstance(value, Tensor)
+        )
+
+    def before(name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            calls.append(name)
+            keep(name, "input", (args, kwargs))
+
+        return hook
+
+    def after(name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+            keep(name, "output", output)
+            count[name] += 1
+
+        return hook
+
+    handles = []
+    for name, module in model.named_modules():
+        if name:
+            handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(after(name), with_kwargs=True))
+    try:
+        yield passed, calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def logits_of(result: Any) -> Tensor:
+    """The logits in what a classifier returned: a tensor, a tuple that starts with it, or something with `.logits`."""
+    if isinstance(result, Mapping) and "logits" in result:
+        logits = result["logits"]
+    else:
+        logits = getattr(result, "logits", result)
+    while isinstance(logits, (tuple, list)) and logits:
+        logits = logits[0]
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        given = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(result).__name__
+        raise InputError(
+            f"The model returned {given}. Expected logits of shape (B, K): a tensor, a tuple that starts with it, or an "
+            "object with .logits, as torchvision, timm and Hugging Face classifiers return."
+        )
+    return logits
