@@ -36,7 +36,7 @@ def blur(image: Image, sigma: float | Float[Tensor, " B"], truncate: float = 3.0
     Args:
         image: (B, C, H, W).
         sigma: standard deviation in pixels, one for all images or one for each; 0 leaves an image as it is.
-        truncate: where the Gaussian is cut off, in standard deviations.
+        truncate: where the Gaussian is cut off, in standard deviations, rounded to whole pixels.
     """
     height, width = image.shape[-2:]
     sigma = torch.as_tensor(sigma, dtype=torch.float32).reshape(-1)
@@ -57,7 +57,7 @@ def _blur_matrix(size: int, sigma: Float[Tensor, " b"], truncate: float) -> Floa
     sigma = sigma.clamp_min(torch.finfo(sigma.dtype).tiny)[:, None, None, None]
 
     def gaussian(distance: Tensor) -> Tensor:
-        return torch.where(distance.abs() <= truncate * sigma, torch.exp(-0.5 * (distance / sigma) ** 2), 0.0)
+        return torch.where(distance.abs() <= (truncate * sigma).round(), torch.exp(-0.5 * (distance / sigma) ** 2), 0.0)
 
     weight = gaussian(position[:, None] - position - turns) + mirrored * gaussian(position[:, None] + position - turns)
     weight = weight.sum(1)
@@ -165,7 +165,7 @@ class Blur(Perturbation):
 
     Args:
         sigma: standard deviation as a share of the image's width.
-        truncate: where the Gaussian is cut off, in standard deviations.
+        truncate: where the Gaussian is cut off, in standard deviations, rounded to whole pixels.
     """
 
     sigma: float = 0.05

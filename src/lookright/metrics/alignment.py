@@ -49,7 +49,9 @@ def attention_gap(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"]) -> 
     return _defined(gap, (inside > 0) & (outside > 0))
 
 
-def pointing_game(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"], tolerance: int = 0) -> Float[Tensor, " B"]:
+def pointing_game(
+    map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"], *, tolerance: int = 0
+) -> Float[Tensor, " B"]:
     """1 where the map's maximum lies in the mask (at least 0.5), or within `tolerance` pixels of it; else 0.
 
     Several equal maxima share the point: a map with one of two maxima in the mask scores 0.5, a flat map the mask's
@@ -175,7 +177,7 @@ class PointingGame(_Alignment):
 
     def value(self, map: Tensor, mask: Tensor) -> Tensor:
         """Of each image."""
-        return pointing_game(map, mask, self.tolerance)
+        return pointing_game(map, mask, tolerance=self.tolerance)
 
 
 class IoU(_Alignment):

@@ -44,7 +44,7 @@ def domain_accuracy(
 
 
 def worst_group_accuracy(
-    logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], domain: Int[Tensor, " B"], minimum_size: int = 1
+    logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], domain: Int[Tensor, " B"], *, minimum_size: int = 1
 ) -> Float[Tensor, ""]:
     """The lowest accuracy among the groups, pairs of a label and a domain, of at least `minimum_size` images.
 
@@ -57,7 +57,7 @@ def worst_group_accuracy(
 
 
 def expected_calibration_error(
-    logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], bins: int = 15
+    logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], *, bins: int = 15
 ) -> Float[Tensor, ""]:
     """Σ_m |B_m| / n · |accuracy(B_m) − confidence(B_m)| over equal bins of the confidence; in [0, 1], lower is better.
 
@@ -201,7 +201,7 @@ class WorstGroupAccuracy(GroupAccuracy):
         kwargs: of `torchmetrics.Metric`.
     """
 
-    def __init__(self, classes: int, domains: int, minimum_size: int = 1, **kwargs: Any) -> None:
+    def __init__(self, classes: int, domains: int, *, minimum_size: int = 1, **kwargs: Any) -> None:
         super().__init__(classes, domains, **kwargs)
         self.minimum_size = minimum_size
 
