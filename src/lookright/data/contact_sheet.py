@@ -2,58 +2,51 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
 
-from lookright.errors import InputError
+from lookright.data.dataset import read_samples
+from lookright.data.table import read_table
 
 
 def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, tile: int = 96, seed: int = 0) -> None:
     """Write a picture of `rows` × `columns` images of a folder in the native layout, each with its mask to the right.
 
-    Where the table has domains, a row shows one domain (`rows` of them, evenly spread); labels change along the row.
-    An absent mask is left blank.
+    Each row shows one domain where the table names domains (as many as there are rows), with the labels taking turns.
+    Where an image has no mask, the place beside it is grey.
 
     Args:
         folder: holds `labels.csv` and the files that it names.
         out: the PNG file to write.
-        rows: pictures from top to bottom.
-        columns: pictures from left to right.
+        rows: from top to bottom.
+        columns: images from left to right.
         tile: width and height of an image on the sheet, in pixels.
         seed: chooses the images.
 
     Raises:
-        InputError: the folder has no `labels.csv`.
+        InputError: `labels.csv` or a file that it names cannot be read.
     """
-    folder = Path(folder)
-    if not (folder / "labels.csv").is_file():
-        raise InputError(f"{folder} has no labels.csv: expected a folder in the native layout")
-    table = pd.read_csv(folder / "labels.csv", dtype=str).sample(frac=1, random_state=seed)
+    table = read_table(folder).sample(frac=1, random_state=seed)
     if "domain" in table:
-        domains = np.array(sorted(table["domain"].dropna().unique()))
-        spread = domains[np.linspace(0, len(domains) - 1, min(rows, len(domains))).round().astype(int)]
-        chosen = [_varied(table[table["domain"] == domain], columns) for domain in spread]
+        lines = [_taking_turns(lines, columns) for _, lines in table.groupby("domain")][:rows]
     else:
-        varied = _varied(table, rows * columns)
-        chosen = [varied.iloc[start : start + columns] for start in range(0, len(varied), columns)]
-
-    sheet = Image.new("RGB", (2 * tile * columns, tile * len(chosen)), "white")
-    for row, pictures in enumerate(chosen):
-        for column, picture in enumerate(pictures.itertuples()):
-            files = (picture.image, getattr(picture, "mask", None))
-            for offset, file in enumerate(files):
-                if isinstance(file, str):
-                    with Image.open(folder / file) as image:
-                        sheet.paste(
-                            image.convert("RGB").resize((tile, tile)), ((2 * column + offset) * tile, row * tile)
-                        )
-    draft = Path(out).with_suffix(".partial.png")
-    sheet.save(draft)
+        chosen = _taking_turns(table, rows * columns)
+        lines = [chosen.iloc[start : start + columns] for start in range(0, len(chosen), columns)]
+    sheet = Image.new("RGB", (2 * columns * tile, len(lines) * tile), "grey")
+    for row, line in enumerate(lines):
+        _, samples, _ = read_samples(folder, line)
+        for column, sample in enumerate(samples):
+            for half, pixels in enumerate(sample):
+                if pixels is not None:
+                    picture = to_pil_image(pixels).convert("RGB").resize((tile, tile))
+                    sheet.paste(picture, ((2 * column + half) * tile, row * tile))
+    draft = out.with_name(f".{out.name}.partial")
+    sheet.save(draft, "png")
     draft.replace(out)
 
 
-def _varied(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """The first `number` images, going round the labels."""
+def _taking_turns(table: pd.DataFrame, number: int) -> pd.DataFrame:
+    """The first `number` rows, the labels taking turns."""
     turn = table.groupby("label").cumcount()
-    return table.assign(turn=turn).sort_values(["turn", "label"]).drop(columns="turn").head(number)
+    return table.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(number)

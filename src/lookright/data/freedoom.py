@@ -57,8 +57,8 @@ class Plan(NamedTuple):
 
     def clearance(self, place: Float[np.ndarray, "2"], heading: float) -> float:
         """The distance from `place` to the first wall in the direction `heading` (degrees, counter-clockwise)."""
-        start, edge = self.walls[:, :2] - place, self.walls[:, 2:] - self.walls[:, :2]
         x, y = _direction(heading)
+        start, edge = self.walls[:, :2] - place, self.walls[:, 2:] - self.walls[:, :2]
         # place + t (x, y) = start + s edge, solved for t along the ray and s along the wall.
         with np.errstate(divide="ignore", invalid="ignore"):
             determinant = x * edge[:, 1] - y * edge[:, 0]
@@ -153,10 +153,12 @@ def _start(name: str, height: int, seed: int, *, planning: bool) -> "DoomGame":
     try:
         import vizdoom
     except ModuleNotFoundError as error:
-        raise InputError('rendering needs ViZDoom, which is not installed: pip install "lookright[demo]"') from error
+        raise InputError(
+            'Rendering needs ViZDoom, which is not installed. Run: pip install "lookright[demo]"'
+        ) from error
     resolution = next((f"RES_{w}X{h}" for w, h in _RESOLUTIONS if h >= height), None)
     if resolution is None:
-        raise InputError(f"cannot render {height} pixels high: at most {_RESOLUTIONS[-1][1]}")
+        raise InputError(f"Cannot render {height} pixels high. Expected at most {_RESOLUTIONS[-1][1]}.")
     game = vizdoom.DoomGame()
     game.set_doom_game_path(str(Path(vizdoom.__file__).with_name("freedoom2.wad")))
     game.set_doom_config_path(os.devnull)

@@ -88,8 +88,9 @@ class Shortcut(Protocol):
         labels = [label for label in class_names(table) if label not in UNKNOWN_CREATURES]
         labels = labels if self.labels is None else list(self.labels)
         pairs: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for row in random.permutation(len(table)).tolist():
-            pairs[table["label"].iat[row], table["domain"].iat[row]].append(row)
+        names = list(zip(table["label"], table["domain"], strict=True))
+        for row in random.permutation(len(table)):
+            pairs[names[row]].append(row)
         self._require_enough(labels, domains, pairs)
 
         # Noise below 1 in sum decides between equals and nothing else.
