@@ -1,0 +1,240 @@
+"""The command line: `lookright demo | train | evaluate | explain | study | report | data | rl`."""
+
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+
+from lookright.errors import InputError
+
+
+def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> None:
+    """Render the bestiary, train ERM and CAMAL where scenery gives the label away, and write the report.
+
+    Args:
+        out: directory of the study; the images go to its `bestiary`.
+        seeds: runs of each method.
+        jobs: runs at a time.
+    """
+    from lookright.report import write_report
+    from lookright.study.demo import run_demo
+
+    print(f"Open {write_report(run_demo(out, seeds, jobs))}")
+
+
+def train(arguments: list[str]) -> None:
+    """Train a classifier with a method, and evaluate it on the test splits."""
+    from lookright.training.results import evaluate_run
+    from lookright.training.run import resume
+    from lookright.training.run import train as train_run
+    from lookright.training.settings import add_settings
+
+    parser = jsonargparse.ArgumentParser(prog="lookright train", exit_on_error=False)
+    parser.add_argument("--resume", type=Path, help="directory of an interrupted run, which then goes on")
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        run = resume(parser.parse_args(arguments).resume)
+    else:
+        add_settings(parser)
+        run = train_run(parser.parse_args(arguments))
+    if run.settings.evaluate:
+        _print_splits(evaluate_run(run)["splits"])
+    print(f"Write the report with: lookright report {run.directory}")
+
+
+def evaluate(run: Path, data: Path | None = None, split: str | None = None, out: Path | None = None) -> None:
+    """Measure a trained run: accuracy, attention, faithfulness.
+
+    Args:
+        run: directory of the run.
+        data: folder with labels.csv; by default the one it was trained on.
+        split: a split, or several with commas between; by default all but train and val.
+        out: where to write; by default the run's directory.
+    """
+    from lookright.training.results import evaluate_run
+    from lookright.training.run import load_run
+
+    result = evaluate_run(load_run(run), data, split.split(",") if split else None, out)
+    _print_splits(result["splits"])
+
+
+def explain(run: Path, images: list[Path], out: Path = Path("explanations")) -> None:
+    """Write each image with the map of the predicted class laid over it.
+
+    Args:
+        run: directory of the run.
+        images: image files.
+        out: directory for the pictures.
+    """
+    from lookright.training.explanation import explain_images
+    from lookright.training.run import load_run
+
+    for path in explain_images(load_run(run), images, out):
+        print(path)
+
+
+def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:
+    """Do the runs of a study that are missing.
+
+    Args:
+        config: the study's YAML file.
+        out: directory of the study; by default `runs/` and the file's name.
+        executor: local, or ray for a cluster.
+        jobs: runs at a time.
+    """
+    from lookright.study import run_study
+
+    out = out or Path("runs", config.stem)
+    run_study(config, out, executor, jobs)
+    print(f"{out / 'results.csv'}\nWrite the report with: lookright report {out}")
+
+
+def report(directory: Path, out: Path | None = None) -> None:
+    """Write the HTML report of a study or a run.
+
+    Args:
+        directory: of the study or run.
+        out: the file to write; by default report.html in the directory.
+    """
+    from lookright.report import write_report
+
+    print(write_report(directory, out))
+
+
+def results(directories: list[Path], out: Path = Path("results.md")) -> None:
+    """Write the tables of studies as a Markdown page.
+
+    Args:
+        directories: of the studies.
+        out: the file to write.
+    """
+    from lookright.report.results_markdown import write_results
+
+    write_results(directories, out)
+    print(out)
+
+
+def bestiary(
+    out: Path,
+    images_per_pair: int = 60,
+    images_at_home: int | None = None,
+    size: int = 96,
+    seed: int = 0,
+    contact_sheet: bool = False,
+) -> None:
+    """Render the built-in data set: creatures of Freedoom in its levels, with exact masks.
+
+    Args:
+        out: the folder to make.
+        images_per_pair: images of each creature in each level.
+        images_at_home: images of each creature in its home level, if more.
+        size: side of an image in pixels.
+        seed: chooses places, headings and distances.
+        contact_sheet: also write contact_sheet.png into the folder.
+    """
+    from lookright.data.bestiary import render_bestiary
+
+    table = render_bestiary(out, images_per_pair=images_per_pair, images_at_home=images_at_home, size=size, seed=seed)
+    print(f"{len(table)} images in {out}")
+    if contact_sheet:
+        sheet(out)
+
+
+def sheet(folder: Path, out: Path | None = None) -> None:
+    """Write a picture of images beside their masks.
+
+    Args:
+        folder: with labels.csv.
+        out: the file to write; by default contact_sheet.png in the folder.
+    """
+    from lookright.data.contact_sheet import contact_sheet
+
+    out = out or folder / "contact_sheet.png"
+    contact_sheet(folder, out)
+    print(out)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "explain": explain,
+    "study": study,
+    "report": report,
+    "results": results,
+    "data bestiary": bestiary,
+    "data sheet": sheet,
+}
+FILES = {"images", "directories"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0: done, 2: bad input, 130: interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.showwarning = _show_warning
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        print(
+            "lookright: interrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr
+        )
+        return 130
+    except (InputError, jsonargparse.ArgumentError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lookright: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), None)
+    if name is None:
+        raise InputError(f"No command {arguments[0]!r}. Expected {', '.join(COMMANDS)}; see lookright --help.")
+    rest = arguments[len(name.split()) :]
+    if name == "train":
+        train(rest)
+        return
+    command = COMMANDS[name]
+    parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
+    listed = [parameter for parameter in inspect.signature(command).parameters if parameter in FILES]
+    parser.add_function_arguments(command, as_positional=True, skip=set(listed))
+    for parameter in listed:
+        parser.add_argument(parameter, nargs="+", type=Path, help="one or several")
+    namespace = parser.parse_args(rest)
+    command(**{key: namespace[key] for key in inspect.signature(command).parameters})
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {inspect.getdoc(command).splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: lookright COMMAND [--help] [--debug] ...",
+            "",
+            *lines,
+            "",
+            "--help behind a command tells its arguments; --debug shows the traceback of an error.",
+        ]
+    )
+
+
+def _print_splits(splits: dict[str, dict[str, Any]]) -> None:
+    for split, values in splits.items():
+        print(split)
+        for name, value in values.items():
+            shown = "undefined" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+            print(f"  {name:<28} {shown}")
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,81 @@
+"""Checkpoints of a run: where to resume from, and the weights to hand out."""
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lookright.training.module import Training
+
+
+class Checkpoints(Callback):
+    """Keeps `last.ckpt` to resume from, and the model's weights at the best validation accuracy.
+
+    A checkpoint is written after each validation and, between them, every `every` steps: to a temporary name, then
+    renamed, so that a killed run leaves the one before. It holds the state of the random number generators; together
+    with the order of the batches, which depends on the seed alone, a resumed run equals an unbroken one bit for bit
+    on the CPU.
+
+    Args:
+        path: of `last.ckpt`.
+        every: optimiser steps between checkpoints besides those after validation; 0: none besides.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path = path
+        self.every = every
+        self.best_accuracy = -1.0
+        self.best_loss = float("inf")
+        self.best_step = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.generators: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Give the generators the state they had when the run was left."""
+        if self.generators is not None:
+            torch.set_rng_state(self.generators["cpu"])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(self.generators["cuda"])
+            self.generators = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        """Write a checkpoint where one is due; at the end of an epoch the validation that follows writes it."""
+        validates = trainer.val_check_batch and (batch_index + 1) % trainer.val_check_batch == 0
+        stepped = (batch_index + 1) % trainer.accumulate_grad_batches == 0
+        if self.every and stepped and not validates and trainer.global_step % self.every == 0:
+            self.write(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Remember the weights if they are the best so far (equal accuracy: the lower loss), and write a checkpoint."""
+        if trainer.sanity_checking or not isinstance(module, Training):
+            return
+        accuracy = float(trainer.callback_metrics.get("val/accuracy", 0.0))
+        loss = float(trainer.callback_metrics.get("val/loss", 0.0))
+        if (accuracy, -loss) > (self.best_accuracy, -self.best_loss):
+            self.best_accuracy, self.best_loss, self.best_step = accuracy, loss, trainer.global_step
+            self.best_weights = copy.deepcopy(module.classifier.model.state_dict())
+        self.write(trainer)
+
+    def write(self, trainer: Trainer) -> None:
+        """Write `last.ckpt`."""
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, and the state of the random number generators."""
+        best = {key: getattr(self, key) for key in ("best_accuracy", "best_loss", "best_step", "best_weights")}
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return best | {"generators": {"cpu": torch.get_rng_state(), "cuda": cuda}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        for key, value in state_dict.items():
+            setattr(self, key, value)

@@ -1,0 +1,213 @@
+"""What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lookright import metrics
+from lookright.attribution import class_map, minmax, relu
+from lookright.classifier import Classifier, evaluating
+from lookright.data.dataset import UNKNOWN_LABEL, Sample
+from lookright.training.model import Normalisation
+from lookright.training.run_data import RunData
+
+Faithfulness = Literal["none", "curves", "all"]
+GALLERY_SEED = 0
+
+
+@dataclass
+class SplitEvaluation:
+    """What was measured on one split.
+
+    Attributes:
+        table: one row per image.
+        curves: `fraction`, `insertion_curve`, `deletion_curve`, means over the images.
+        map: (N, h, w), ReLU and min-max normalised, of the predicted class.
+        logits: (N, K).
+        embedding: (N, D).
+    """
+
+    table: pd.DataFrame
+    curves: dict[str, np.ndarray]
+    map: Tensor
+    logits: Tensor
+    embedding: Tensor
+
+    def summary(self) -> dict[str, float | None]:
+        """Means over the images for which a metric is defined, and what only a split has. None: defined for no image."""
+        table = self.table
+        known = torch.tensor(table["label_index"].to_numpy()) != UNKNOWN_LABEL
+        label, logits = torch.tensor(table["label_index"].to_numpy())[known], self.logits[known]
+        result: dict[str, float] = {"images": len(table), "images_with_mask": int((table["mask_weight"] > 0).sum())}
+        if len(label):
+            result["accuracy"] = metrics.accuracy(logits, label).item()
+            if (table["domain"] != "").any():
+                domain = torch.tensor(table["domain_index"].to_numpy())[known]
+                result["worst_group_accuracy"] = metrics.worst_group_accuracy(logits, label, domain).item()
+            result["expected_calibration_error"] = metrics.expected_calibration_error(logits, label).item()
+        result |= {column: float(table[column].mean()) for column in table if column in PER_IMAGE}
+        return {name: None if math.isnan(value) else value for name, value in result.items()}
+
+
+PER_IMAGE = (
+    "energy_in_mask",
+    "attention_gap",
+    "pointing_game",
+    "iou",
+    "insertion",
+    "deletion",
+    "sufficiency",
+    "comprehensiveness",
+)
+
+
+def evaluate_split(
+    classifier: Classifier,
+    data: RunData,
+    split: str,
+    size: int,
+    normalisation: Normalisation,
+    *,
+    faithfulness: Faithfulness = "curves",
+    faithfulness_images: int = 0,
+    steps: int = 16,
+) -> SplitEvaluation:
+    """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
+
+    Args:
+        classifier: put into eval mode while measuring.
+        data: has the split.
+        split: its name.
+        size: side of the model's input.
+        normalisation: of the model's input.
+        faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
+        faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
+        steps: points of the curves besides the first.
+    """
+    rows = data.rows(split)
+    chosen = np.arange(len(rows))
+    if 0 < faithfulness_images < len(rows):
+        chosen = np.sort(np.random.default_rng(GALLERY_SEED).permutation(len(rows))[:faithfulness_images])
+    is_chosen = torch.zeros(len(rows), dtype=torch.bool)
+    is_chosen[chosen] = True
+    device = next(classifier.parameters()).device
+    columns: dict[str, list[Tensor]] = {}
+    kept: dict[str, list[Tensor]] = {"map": [], "logits": [], "embedding": []}
+    curves: dict[str, list[Tensor]] = {"insertion_curve": [], "deletion_curve": []}
+    start = 0
+    with evaluating(classifier):
+        for batch in _on(device, data.loader(split, size, normalisation)):
+            output = classifier(batch["image"])
+            predicted = output.logits.argmax(1)
+            signed = class_map(classifier, output, predicted).detach()
+            map = minmax(relu(signed))
+            mask = batch["mask"]
+            has_mask = batch["mask_weight"] > 0
+            values = {
+                "energy_in_mask": metrics.energy_in_mask(map, mask),
+                "attention_gap": metrics.attention_gap(map, mask),
+                "pointing_game": metrics.pointing_game(map, mask),
+                "iou": metrics.iou(map, mask),
+            }
+            values = {name: torch.where(has_mask, value, torch.nan) for name, value in values.items()}
+            subset = is_chosen[start : start + len(map)].to(device)
+            if faithfulness != "none":
+                arguments = (classifier, batch["image"][subset], signed[subset], predicted[subset])
+                for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
+                    points = curve(*arguments, steps=steps)
+                    curves[f"{name}_curve"].append(points.cpu())
+                    values[name] = _spread(metrics.auc(points), subset)
+                if faithfulness == "all":
+                    values["sufficiency"] = _spread(metrics.sufficiency(*arguments), subset)
+                    values["comprehensiveness"] = _spread(metrics.comprehensiveness(*arguments), subset)
+            probability = output.logits.detach().softmax(1)
+            columns_of_batch = {
+                "prediction_index": predicted,
+                "label_index": batch["label"],
+                "domain_index": batch["domain"],
+                "confidence": probability.amax(1),
+                **values,
+            }
+            for name, value in columns_of_batch.items():
+                columns.setdefault(name, []).append(value.detach().cpu())
+            kept["map"].append(map.cpu())
+            kept["logits"].append(output.logits.detach().float().cpu())
+            kept["embedding"].append(output.embedding.detach().float().cpu())
+            start += len(map)
+    table = pd.DataFrame({name: torch.cat(value).numpy() for name, value in columns.items()})
+    table.insert(0, "image", rows["image"].to_numpy())
+    table.insert(1, "label", rows["label"].to_numpy())
+    table.insert(2, "domain", rows["domain"].to_numpy() if "domain" in rows else "")
+    table.insert(3, "prediction", [data.classes[index] for index in table["prediction_index"]])
+    table.insert(4, "correct", (table["prediction_index"] == table["label_index"]).astype(int))
+    table["mask_weight"] = rows["mask_weight"].to_numpy()
+    means = {name: torch.cat(parts).mean(0).numpy() for name, parts in curves.items() if parts}
+    if means:
+        means["fraction"] = np.linspace(0, 1, steps + 1)
+    return SplitEvaluation(table, means, *(torch.cat(kept[name]) for name in ("map", "logits", "embedding")))
+
+
+def _on(device: torch.device, loader: DataLoader) -> Iterator[dict[str, Tensor]]:
+    for batch in loader:
+        yield {key: value.to(device) for key, value in batch.items()}
+
+
+def _spread(values: Tensor, subset: Tensor) -> Tensor:
+    spread = values.new_full(subset.shape, torch.nan)
+    spread[subset] = values
+    return spread
+
+
+def write_evaluation(
+    evaluation: SplitEvaluation, data: RunData, split: str, folder: Path, size: int, gallery: int
+) -> None:
+    """Write `SPLIT.csv` (one row per image) and `SPLIT.npz` (curves, and maps of the gallery's images).
+
+    The gallery's images depend on the split alone, so that the runs of a study show the same ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = evaluation.table
+    columns = [column for column in table if not column.endswith("_index")]
+    _replace(folder / f"{split}.csv", lambda path: table[columns].to_csv(path, index=False, float_format="%.6g"))
+    candidates = np.flatnonzero(table["mask_weight"] > 0)
+    if len(candidates) == 0:
+        candidates = np.arange(len(table))
+    chosen = np.sort(np.random.default_rng(GALLERY_SEED).permutation(candidates)[:gallery])
+    samples = [data.samples[row] for row in data.rows(split).index[chosen]]
+    arrays = evaluation.curves | {
+        "gallery_row": chosen,
+        "gallery_image": np.stack([_thumbnail(sample, size) for sample in samples]),
+        "gallery_mask": np.stack([_mask_thumbnail(sample, size) for sample in samples]),
+        "gallery_mask_weight": table["mask_weight"].to_numpy()[chosen],
+        "gallery_map": evaluation.map[chosen].numpy().astype(np.float16),
+    }
+    _replace(folder / f"{split}.npz", lambda path: np.savez_compressed(path, **arrays))
+
+
+def _replace(path: Path, write) -> None:
+    temporary = path.with_name(f".tmp.{path.name}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def _thumbnail(sample: Sample, size: int) -> np.ndarray:
+    return np.array(Image.fromarray(sample.image.permute(1, 2, 0).numpy()).resize((size, size)))
+
+
+def _mask_thumbnail(sample: Sample, size: int) -> np.ndarray:
+    if sample.mask is None:
+        return np.zeros((size, size), np.uint8)
+    values = sample.mask[0].numpy()
+    if values.dtype != np.uint8:
+        values = (values * 255).round().astype(np.uint8)
+    return np.array(Image.fromarray(values).resize((size, size)))

@@ -1,0 +1,71 @@
+"""Pictures of single images with the map of the predicted class laid over them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from lookright.attribution import class_map, minmax, relu
+from lookright.classifier import evaluating
+from lookright.data.images import read_image
+from lookright.errors import InputError
+from lookright.training.run import TrainedRun
+
+COLOURS = "inferno"
+CAPTION_HEIGHT = 18
+
+
+def overlay(image: np.ndarray, map: np.ndarray, opacity: float = 0.55) -> np.ndarray:
+    """Blend a map in [0, 1] (H, W) over an image (H, W, 3) uint8."""
+    colour = matplotlib.colormaps[COLOURS](map)[..., :3] * 255
+    return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
+
+
+def explain_images(run: TrainedRun, images: Sequence[Path], out: Path) -> list[Path]:
+    """Write one picture per image: the image, and the image under its map, with the prediction below.
+
+    Args:
+        run: a trained run.
+        images: image files.
+        out: directory for the pictures, made if needed.
+
+    Raises:
+        InputError: an image cannot be read, or two have the same name.
+    """
+    names = [image.stem for image in images]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"Two images are named {name!r}, and their pictures would overwrite each other.")
+    read = [read_image(path) for path in images]
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    size, normalisation = run.settings.size, run.normalisation
+    prepare = v2.Compose(
+        [
+            v2.Resize((size, size), antialias=True),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(normalisation.mean), list(normalisation.std)),
+        ]
+    )
+    for name, image in zip(names, read, strict=True):
+        with evaluating(run.classifier):
+            output = run.classifier(prepare(image)[None].as_subclass(torch.Tensor))
+            predicted = output.logits.argmax(1)
+            map = minmax(relu(class_map(run.classifier, output, predicted))).detach()
+        height, width = image.shape[-2:]
+        grown = functional.interpolate(map[None], (height, width), mode="bilinear")[0, 0].numpy()
+        pixels = image.permute(1, 2, 0).numpy()
+        confidence = output.logits.softmax(1).max().item()
+        pair = np.concatenate([pixels, overlay(pixels, grown)], axis=1)
+        picture = Image.new("RGB", (pair.shape[1], height + CAPTION_HEIGHT), "white")
+        picture.paste(Image.fromarray(pair))
+        caption = f"{run.classes[int(predicted)]} {confidence:.0%}"
+        ImageDraw.Draw(picture).text((4, height + 3), caption, fill="black")
+        paths.append(out / f"{name}.png")
+        picture.save(paths[-1])
+    return paths

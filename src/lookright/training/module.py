@@ -1,0 +1,91 @@
+"""The LightningModule: one method, one optimiser, one schedule."""
+
+import math
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lookright.batch import Batch
+from lookright.classifier import Classifier
+from lookright.errors import InputError
+from lookright.methods import Method
+from lookright.training.settings import RunSettings
+
+
+class Training(LightningModule):
+    """Trains a classifier with a method.
+
+    Args:
+        classifier: the user's model, wrapped.
+        method: bound to the classifier.
+        settings: of the optimiser and its schedule.
+        steps: optimiser steps of the whole training.
+    """
+
+    def __init__(self, classifier: Classifier, method: Method, settings: RunSettings, steps: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.method = method
+        self.settings = settings
+        self.steps = steps
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Hold BatchNorm still where the settings ask for it (validation switches the model's mode back)."""
+        if self.settings.freeze_batchnorm:
+            for module in self.classifier.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The method's loss.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        loss = self.method(self.classifier, batch)
+        total = loss.total
+        if not total.isfinite():
+            terms = ", ".join(f"{name} {term.item():g}" for name, term in loss.terms.items())
+            raise InputError(
+                f"The loss became {total.item():g} in step {self.global_step} ({terms}). The last good checkpoint is "
+                "kept. Lower --lr, set --clip, or use --precision fp32 or bf16."
+            )
+        self.log_dict({f"train/{name}": term.detach() for name, term in loss.terms.items()} | {"train/loss": total})
+        return total
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Accuracy and cross-entropy on the validation split."""
+        logits = self.classifier(batch["image"]).logits
+        size = len(logits)
+        correct = (logits.argmax(1) == batch["label"]).float().mean()
+        loss = functional.cross_entropy(logits.float(), batch["label"])
+        self.log("val/accuracy", correct, batch_size=size, sync_dist=True, prog_bar=True)
+        self.log("val/loss", loss, batch_size=size, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW or SGD over everything that learns, the learning rate warmed up and then falling as a cosine."""
+        decayed, plain = [], []
+        for parameter in [*self.classifier.parameters(), *self.method.parameters()]:
+            if parameter.requires_grad:
+                (decayed if parameter.ndim > 1 else plain).append(parameter)
+        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        settings = self.settings
+        optimizer: torch.optim.Optimizer
+        if settings.optimizer == "AdamW":
+            optimizer = torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay)
+        else:
+            optimizer = torch.optim.SGD(
+                groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
+            )
+        warmup = round(settings.warmup * self.steps)
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(self.steps - warmup, 1)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

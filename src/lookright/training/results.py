@@ -1,0 +1,87 @@
+"""Evaluates a trained run on splits and keeps `result.json`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookright.errors import InputError
+from lookright.training.evaluation import evaluate_split, write_evaluation
+from lookright.training.model import read_facts
+from lookright.training.run import TrainedRun, write_json
+from lookright.training.run_data import load_data
+
+
+def evaluate_run(
+    run: TrainedRun,
+    data: Path | None = None,
+    splits: Sequence[str] | None = None,
+    out: Path | None = None,
+    accelerator: str | None = None,
+) -> dict[str, Any]:
+    """Measure a run on splits; write tables, maps and `result.json`.
+
+    Args:
+        run: a trained run.
+        data: folder with labels.csv; None: the one it was trained on.
+        splits: None: every split but `train` and `val`.
+        out: where to write; None: the run's directory, whose `result.json` gains the splits.
+        accelerator: `cpu` or `gpu`; None: a GPU where there is one.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        InputError: as `load_data`, or there is no split to evaluate.
+    """
+    settings, out = run.settings, out or run.directory
+    loaded = load_data(
+        data or settings.data,
+        settings.protocol,
+        settings.seed,
+        splits=splits,
+        classes=run.classes,
+        skip_unreadable=settings.skip_unreadable,
+    )
+    splits = list(splits) if splits is not None else loaded.test_splits
+    if not splits:
+        raise InputError(
+            f"{str(data or settings.data)!r} has no split besides train and val. Name one with --split, or fill in the "
+            "column split of labels.csv."
+        )
+    use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
+    classifier = run.classifier.to("cuda" if use_gpu else "cpu")
+    path = out / "result.json"
+    result = json.loads(path.read_text()) if path.is_file() else _describe(run)
+    for split in splits:
+        evaluation = evaluate_split(
+            classifier,
+            loaded,
+            split,
+            settings.size,
+            run.normalisation,
+            faithfulness=settings.faithfulness,
+            faithfulness_images=settings.faithfulness_images,
+            steps=settings.steps,
+        )
+        write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
+        result["splits"][split] = evaluation.summary()
+    write_json(path, result)
+    return result
+
+
+def _describe(run: TrainedRun) -> dict[str, Any]:
+    settings, facts = run.settings, read_facts(run.directory / "model.safetensors")
+    method = type(settings.method).__name__
+    return {
+        "method": method,
+        "name": settings.name or method,
+        "model": settings.model,
+        "protocol": type(settings.protocol).__name__,
+        "seed": settings.seed,
+        "val_accuracy": facts["val_accuracy"],
+        "train_seconds": facts["train_seconds"],
+        "splits": {},
+    }

@@ -1,0 +1,112 @@
+"""The data of a run: a table split by its protocol, its samples in memory, and what may be wrong with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from lookright.data.dataset import Augmentation, Collate, ImageDataset, Sample, read_samples
+from lookright.data.protocols import Protocol
+from lookright.data.table import class_names, fingerprint, read_table
+from lookright.errors import InputError
+from lookright.training.model import Normalisation
+
+FITTING_SPLITS = ("train", "val")
+
+
+@dataclass
+class RunData:
+    """Rows and their samples, in step.
+
+    Attributes:
+        table: with a column `split`.
+        samples: one per row.
+        classes: the names of the class indices: the labels of the training split.
+        domains: the names of the domain indices.
+        fingerprint: of the folder, see `lookright.data.table.fingerprint`.
+        skipped: what was wrong with the images that were left out.
+    """
+
+    table: pd.DataFrame
+    samples: list[Sample]
+    classes: list[str]
+    domains: list[str]
+    fingerprint: str
+    skipped: list[str]
+
+    @property
+    def test_splits(self) -> list[str]:
+        """Every split but `train` and `val`, in order of appearance."""
+        return [split for split in self.table["split"].unique() if split not in FITTING_SPLITS]
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The rows of a split."""
+        return self.table[self.table["split"] == split]
+
+    def dataset(self, split: str, size: int, augmentation: Augmentation | None = None, seed: int = 0) -> ImageDataset:
+        """The images of a split."""
+        rows = self.rows(split)
+        samples = [self.samples[row] for row in rows.index]
+        return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
+
+    def loader(self, split: str, size: int, normalisation: Normalisation, batch_size: int = 64) -> DataLoader:
+        """The images of a split in order, not augmented."""
+        collate = Collate(normalisation.mean, normalisation.std)
+        return DataLoader(self.dataset(split, size), batch_size, collate_fn=collate)
+
+
+def load_data(
+    folder: Path,
+    protocol: Protocol,
+    seed: int,
+    *,
+    splits: Sequence[str] | None = None,
+    classes: list[str] | None = None,
+    skip_unreadable: bool = False,
+) -> RunData:
+    """Read a folder, split it, check it, decode it.
+
+    Args:
+        folder: with labels.csv.
+        protocol: assigns the splits.
+        seed: of the protocol's draws.
+        splits: the only ones to keep; None keeps all.
+        classes: those of a trained model; None takes the labels of the training split.
+        skip_unreadable: leave out what cannot be read.
+
+    Raises:
+        InputError: whatever is wrong with the folder, its table, its splits or its files.
+    """
+    table = read_table(folder)
+    digest = fingerprint(folder, table)
+    table = protocol.assign(table, seed).reset_index(drop=True)
+    present = sorted(set(table["split"]) - {""})
+    for split in splits if splits is not None else ["train"]:
+        if split not in present:
+            raise InputError(
+                f"No image in split {split!r} of {str(folder)!r}; its splits are {', '.join(present) or 'none'}. "
+                "Name one of them, or fill in the column split of labels.csv."
+            )
+    if classes is None:
+        classes = class_names(table[table["split"] == "train"])
+    table = table[table["split"].isin(splits if splits is not None else present)].reset_index(drop=True)
+    for split, rows in table.groupby("split"):
+        unknown = sorted(set(rows["label"]) - set(classes))
+        if unknown and split not in protocol.open_set_splits:
+            raise InputError(
+                f"Split {split!r} of {str(folder)!r} has the label {unknown[0]!r}, which training never saw; it knows "
+                f"{', '.join(classes)}. Correct the label, or use a protocol that declares the split open-set."
+            )
+    table, samples, skipped = read_samples(folder, table, skip_unreadable)
+    domains = sorted(set(table["domain"])) if "domain" in table else []
+    return RunData(table, samples, classes, domains, digest, skipped)
+
+
+def thin_out_masks(table: pd.DataFrame, share: float, seed: int) -> None:
+    """Take away the masks of a random 1 − share of the masked training rows, in place."""
+    masked = np.flatnonzero((table["split"] == "train") & (table["mask_weight"] > 0))
+    drop = np.random.default_rng(seed).permutation(masked)[round(share * len(masked)) :]
+    table.loc[table.index[drop], "mask_weight"] = 0.0
