@@ -3,13 +3,32 @@
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError
-from lookright.methods import CAMAL, CYBORG, ERM, SAGE, Loss, Method, Sum, Views
+from lookright.methods import (
+    ALIGN,
+    CAMAL,
+    CARE,
+    CYBORG,
+    DRE,
+    ERM,
+    GRADIA,
+    SAGE,
+    SGT,
+    Loss,
+    Method,
+    Sum,
+    Views,
+)
 
 __all__ = [
+    "ALIGN",
     "CAMAL",
+    "CARE",
     "CYBORG",
+    "DRE",
     "ERM",
+    "GRADIA",
     "SAGE",
+    "SGT",
     "Batch",
     "Classifier",
     "InputError",

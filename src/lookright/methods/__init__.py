@@ -1,17 +1,27 @@
 """Training methods: each adds its guidance to the task's loss."""
 
+from lookright.methods.align import ALIGN
 from lookright.methods.camal import CAMAL
+from lookright.methods.care import CARE
 from lookright.methods.cyborg import CYBORG
+from lookright.methods.dre import DRE
 from lookright.methods.erm import ERM
+from lookright.methods.gradia import GRADIA
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
 from lookright.methods.sage import SAGE
+from lookright.methods.sgt import SGT
 
 __all__ = [
+    "ALIGN",
     "CAMAL",
+    "CARE",
     "CYBORG",
+    "DRE",
     "ERM",
+    "GRADIA",
     "SAGE",
+    "SGT",
     "Loss",
     "MapGuidance",
     "Method",

@@ -1,0 +1,45 @@
+"""CARE: class attention to regions of lesion."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lookright.attribution import minmax
+from lookright.methods.camal import Mode, inside_outside
+from lookright.methods.map_guidance import MapGuidance
+
+
+class CARE(MapGuidance):
+    """Attention outside the mask, less that inside up to a cap: (1 − a)·L_CE + a · mean_b (β_b − min(α_b, τ)).
+
+    Zhuang, Cai, Wang, Zhang, Zheng, "CARE: Class Attention to Regions of Lesion for Classification on Imbalanced Data",
+    MIDL 2019. CAMAL's loss but for the cap: once attention inside reaches τ, nothing pushes it further. The map is
+    min-max normalised without ReLU. The authors train with the task alone first; start from such weights to do the
+    same. They enlarge the map to the image, which only changes the scale of mode `sum`; their a, τ and the scaling of
+    their masks are not known to us.
+
+    Args:
+        alpha: a, the share of the attention term in the loss.
+        tau: τ, on the scale of α.
+        mode: how attention is averaged, see `inside_outside`.
+        explain: whose map is guided: that of the `label` or of the `predicted` class.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        tau: float = 0.5,
+        mode: Mode = "mean",
+        explain: Literal["label", "predicted"] = "label",
+    ) -> None:
+        super().__init__(alpha, explain)
+        self.alpha = alpha
+        self.task_weight = 1 - alpha
+        self.tau = tau
+        self.mode: Mode = mode
+
+    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+        """β − min(α, τ) of each image."""
+        alpha, beta = inside_outside(minmax(map), mask, self.mode)
+        return beta - alpha.clamp_max(self.tau)

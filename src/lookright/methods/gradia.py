@@ -1,0 +1,73 @@
+"""GRADIA: attention adjusted where it is unreasonable."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from lookright.attribution import class_map, minmax
+from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
+from lookright.classifier import Classifier, Output
+from lookright.methods.camal import inside_outside
+from lookright.methods.method import Method, Views
+
+# Of task and attention: unreasonable and wrong, unreasonable and right, reasonable and wrong, reasonable and right.
+_WEIGHTS = ((1.0, 1.0), (0.4, 1.6), (0.8, 0.2), (1.0, 0.0))
+
+
+class GRADIA(Method):
+    """Weighs task and attention by the reasonability matrix: mean(w_p · L_CE) + weight · Σ w_a ‖A − M‖₁ / #{w_a > 0}.
+
+    Gao, Sun, Zhao, Hong, "Aligning Eyes between Humans and Deep Neural Network through Interactive Attention
+    Alignment", CSCW 2022. A is the min-max normalised class map of the label, ‖·‖₁ the mean over the cells. Weights as
+    in the authors' code:
+
+        attention       prediction   w_p   w_a
+        unreasonable    wrong        1     1
+        unreasonable    right        0.4   1.6
+        reasonable      wrong        0.8   0.2
+        reasonable      right        1     0
+        no mask                      1     0
+
+    There people judged once, between two phases of training, whether attention is reasonable. Here it is when at least
+    `reasonable` of the map's energy lies in the mask, judged anew in each step.
+
+    Args:
+        weight: factor of the attention term.
+        reasonable: smallest share of energy in the mask; above 1 no attention is reasonable.
+    """
+
+    needs_mask = True
+
+    def __init__(self, weight: float = 1.0, reasonable: float = 0.5) -> None:
+        super().__init__()
+        self.weight = weight
+        self.reasonable = reasonable
+
+    def guidance(
+        self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """`gradia`, and `gradia_task` = mean((w_p − 1) · L_CE), which turns the task's loss into mean(w_p · L_CE)."""
+        if "mask" not in batch:
+            zero = output.logits.new_zeros(())
+            return {"gradia": zero, "gradia_task": zero}
+        label, annotated = batch["label"], mask_weight(batch)
+        map = minmax(class_map(classifier, output, label))
+        mask = mask_on_grid(batch["mask"].to(map.dtype), (map.shape[1], map.shape[2]))
+        task_weight, attention_weight = self._weights(map, mask, output.logits, label)
+        task_weight = torch.where(annotated > 0, task_weight, 1.0)
+        distance = (map - mask).abs().mean((1, 2))
+        cross_entropy = functional.cross_entropy(output.logits, label, reduction="none")
+        return {
+            "gradia": self.weight * mean_over_masked(distance, annotated * attention_weight),
+            "gradia_task": ((task_weight - 1) * cross_entropy).mean(),
+        }
+
+    @torch.no_grad()
+    def _weights(
+        self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"], logits: Tensor, label: Tensor
+    ) -> Float[Tensor, "2 B"]:
+        """w_p and w_a, as if each image had a mask."""
+        reasonable = inside_outside(map, mask, "energy")[0] >= self.reasonable
+        right = logits.argmax(1) == label
+        return map.new_tensor(_WEIGHTS)[2 * reasonable.long() + right.long()].T

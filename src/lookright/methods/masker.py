@@ -1,0 +1,69 @@
+"""Networks that make a soft mask from an image."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Masker(nn.Module):
+    """Three blocks of 3 × 3 convolution, BatchNorm and ReLU, the first two of stride 2, and a convolution to the mask.
+
+    Each value of the mask sees 23 × 23 pixels; it is computed on a quarter of the grid and enlarged bilinearly.
+
+    Args:
+        channels: of the image.
+    """
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(_block(channels, 32, stride=2), _block(32, 64, stride=2), _block(64, 32))
+        self.last = nn.Conv2d(32, 1, 3, padding=1)
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+        """A mask in (0, 1) of the image's size."""
+        return _mask(self.last(self.blocks(image)), image)
+
+
+class UNetMasker(nn.Module):
+    """A small U-Net: four scales of 16, 32, 64 and 64 channels, the finest at half the image's size.
+
+    Each value of the mask sees about 150 × 150 pixels.
+
+    Args:
+        channels: of the image.
+    """
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            [
+                _block(channels, 16, stride=2),
+                _block(16, 32, stride=2),
+                _block(32, 64, stride=2),
+                _block(64, 64, stride=2),
+            ]
+        )
+        self.up = nn.ModuleList([_block(64 + 64, 64), _block(64 + 32, 32), _block(32 + 16, 16)])
+        self.last = nn.Conv2d(16, 1, 3, padding=1)
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+        """A mask in (0, 1) of the image's size."""
+        scales = [image]
+        for block in self.down:
+            scales.append(block(scales[-1]))
+        features = scales.pop()
+        for block in self.up:
+            finer = scales.pop()
+            features = block(torch.cat([functional.interpolate(features, finer.shape[2:], mode="bilinear"), finer], 1))
+        return _mask(self.last(features), image)
+
+
+def _mask(logit: Float[Tensor, "B 1 h w"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+    # Enlarged before the sigmoid: the mask's edges become steeper than its grid.
+    return functional.interpolate(logit.to(image.dtype), image.shape[2:], mode="bilinear")[:, 0].sigmoid()

@@ -1,0 +1,37 @@
+"""Methods that draw random numbers."""
+
+from typing import Any
+
+import torch
+
+from lookright.methods.method import Method
+
+
+class Stochastic(Method):
+    """Draws from its own generators and never from the global one.
+
+    What is drawn depends on the seed and on the number of batches drawn for in training mode, which checkpoints keep:
+    a resumed run goes on with the draws of an unbroken one.
+
+    Args:
+        seed: of all draws.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self.draws = 0
+
+    def generator(self) -> torch.Generator:
+        """A generator for one batch, on the CPU: the same numbers whatever device the images are on."""
+        generator = torch.Generator().manual_seed(hash((self.seed, self.draws)))
+        self.draws += self.training
+        return generator
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """With the seed, all that the next draws depend on."""
+        return {"draws": self.draws}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on with the draws where a checkpoint left them."""
+        self.draws = state["draws"]

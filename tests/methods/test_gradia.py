@@ -1,0 +1,75 @@
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lookright import GRADIA
+
+
+def expected(classifier, batch, reasonable):
+    output = classifier(batch["image"])
+    weight, features = classifier.head.weight.detach(), output.features.detach()
+    task, attention, count = 0.0, 0.0, 0
+    for b, label in enumerate(batch["label"]):
+        task_weight = 1.0
+        if batch["mask_weight"][b] > 0:
+            map = sum(weight[label, k] * features[b, k] for k in range(6))
+            map = (map - map.min()) / (map.max() - map.min())
+            mask = batch["mask"][b].reshape(4, 2, 4, 2).mean((1, 3))
+            is_reasonable = bool((map * mask).sum() / map.sum() >= reasonable)
+            is_right = bool(output.logits[b].argmax() == label)
+            if is_reasonable:
+                task_weight, attention_weight = (1.0, 0.0) if is_right else (0.8, 0.2)
+            else:
+                task_weight, attention_weight = (0.4, 1.6) if is_right else (1.0, 1.0)
+            distance = sum(abs(float(map[i, j] - mask[i, j])) for i in range(4) for j in range(4)) / 16
+            attention += float(batch["mask_weight"][b]) * attention_weight * distance
+            count += attention_weight > 0
+        task += task_weight * functional.cross_entropy(output.logits[b], label).item() / 5
+    return task, attention / count if count else 0.0
+
+
+@pytest.mark.parametrize("reasonable", [0.0, 0.4, 0.43, 1.1])
+@pytest.mark.parametrize("right", [True, False])
+def test_equals_a_loop_over_images(classifier, batch, reasonable, right):
+    if right:
+        batch["label"] = classifier(batch["image"]).logits.argmax(1)
+    task, attention = expected(classifier, batch, reasonable)
+    loss = GRADIA(weight=0.7, reasonable=reasonable)(classifier, batch)
+    assert loss.terms["gradia"].item() == pytest.approx(0.7 * attention, rel=1e-5)
+    assert (loss.terms["cross_entropy"] + loss.terms["gradia_task"]).item() == pytest.approx(task, rel=1e-5)
+
+
+def test_gradient_equals_finite_differences(classifier, batch):
+    method, parameter = GRADIA(reasonable=1.1), classifier.model.features[0].weight
+    method(classifier, batch).total.backward()
+    step = 1e-4
+    for position in [(0, 0, 0, 0), (3, 2, 1, 1), (5, 1, 2, 0)]:
+        values = []
+        for sign in (1, -1):
+            moved = copy.deepcopy(classifier)
+            with torch.no_grad():
+                moved.model.features[0].weight[position] += sign * step
+            values.append(method(moved, batch).total.item())
+        slope = (values[0] - values[1]) / (2 * step)
+        assert parameter.grad[position].item() == pytest.approx(slope, rel=2e-2, abs=2e-4)
+
+
+def test_a_batch_without_masks_is_plain_training(classifier, batch):
+    loss = GRADIA()(classifier, {key: batch[key] for key in ("image", "label")})
+    assert loss.total == loss.terms["cross_entropy"]
+
+
+def test_images_without_a_mask_keep_their_task(classifier, batch):
+    batch["mask_weight"][:] = 0
+    loss = GRADIA()(classifier, batch)
+    assert loss.total == loss.terms["cross_entropy"]
+    loss.total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in classifier.parameters())
+
+
+def test_flat_maps_give_finite_gradients(classifier, batch):
+    batch["image"][:] = 0
+    GRADIA()(classifier, batch).total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in classifier.parameters())
