@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 SIZE = 48
 
@@ -117,7 +118,8 @@ def write_study(
                     "my_extra_metric": 12 + rng.normal(),
                 }
             if open_set:
-                scores["unknown"] = {"auroc": level, "aupr_energy": level - 0.1, "fpr_at_95_tpr": 1.2 - level}
+                auroc = level + shared + rng.normal(0, 0.01)
+                scores["unknown"] = {"auroc": auroc, "aupr_energy": auroc - 0.1, "fpr_at_95_tpr": 1.2 - auroc}
             about = {
                 "protocol": protocol,
                 "name": name,
@@ -133,7 +135,8 @@ def write_study(
     if (directory / "results.csv").exists():
         table = pd.concat([pd.read_csv(directory / "results.csv"), table])
     table.to_csv(directory / "results.csv", index=False)
-    (directory / "study.yaml").write_text("methods: [ERM, CAMAL]\nseeds: [0, 1, 2]\n# <b>not bold</b>\n")
+    plan = {"methods": dict.fromkeys(methods), "seeds": list(seeds), "protocols": {protocol: {}}}
+    (directory / "study.yaml").write_text(yaml.safe_dump(plan) + "# <b>not bold</b>\n")
     return directory
 
 

@@ -50,7 +50,7 @@ class Section:
         baseline: the first of `names`: ERM, or the first method where there is no ERM.
         splits: test splits in the order of the results.
         metrics: columns with a value, in the order of the table of metrics.
-        missing: (name, seed, split) that other methods have and this one has not.
+        missing: (name, seed, split) that the study plans, or another method has, and that have no row.
     """
 
     protocol: str
@@ -117,17 +117,18 @@ def sections(study: Study) -> list[Section]:
     """One section per protocol and model, in the order of the results."""
     found = []
     for (protocol, model), rows in study.results.groupby(["protocol", "model"], sort=False):
-        names = rows["name"].unique().tolist()
+        names = list(dict.fromkeys([*rows["name"], *map(str, study.planned["methods"])]))
         plain = rows.loc[rows["method"] == "ERM", "name"]
         baseline = names[0] if plain.empty else plain.iloc[0]
         names.sort(key=lambda name: name != baseline)
         splits = rows["split"].unique().tolist()
         have = set(zip(rows["name"], rows["seed"], rows["split"], strict=True))
+        seeds = sorted({*rows["seed"], *(seed for seed in study.planned["seeds"] if isinstance(seed, int))})
         # A split belongs to every run of the protocol, a seed to every method.
         missing = [
             (name, seed, split)
             for name in names
-            for seed in sorted(rows["seed"].unique().tolist())
+            for seed in seeds
             for split in splits
             if (name, seed, split) not in have
         ]

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from lookright.errors import InputError
 
@@ -25,6 +26,7 @@ class Study:
         results: one row per run and test split: text columns `KEYS` (seed as int) and `run`, the rest numbers.
         metrics: the columns of `results` that are metrics with at least one value.
         config: text of study.yaml or config.yaml, empty where there is none.
+        planned: what `config` lists: `methods`, `seeds`, `protocols`; an empty list where it does not say.
         unfinished: run directories that were begun and have no result yet, relative to `directory`.
     """
 
@@ -32,6 +34,7 @@ class Study:
     results: pd.DataFrame
     metrics: list[str]
     config: str
+    planned: dict[str, list]
     unfinished: list[str]
 
     def environments(self) -> Iterator[dict[str, str]]:
@@ -76,7 +79,7 @@ def read_study(directory: Path) -> Study:
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
-    return Study(directory, results, metrics, text, unfinished)
+    return Study(directory, results, metrics, text, _planned(text), unfinished)
 
 
 def read_evaluation(run: Path, split: str) -> Evaluation | None:
@@ -100,6 +103,17 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
             return Evaluation(images, dict(stored))
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"cannot read {str(arrays)!r} ({error}); evaluate the run again") from error
+
+
+def _planned(config: str) -> dict[str, list]:
+    """The grid of a study's YAML, as far as it is one: mappings and lists both list their names."""
+    try:
+        content = yaml.safe_load(config)
+    except yaml.YAMLError:
+        content = None
+    content = content if isinstance(content, dict) else {}
+    axes = {axis: content.get(axis) for axis in ("methods", "seeds", "protocols")}
+    return {axis: list(values) if isinstance(values, dict | list) else [] for axis, values in axes.items()}
 
 
 def _is_finished(run: Path) -> bool:

@@ -16,6 +16,7 @@ from lookright.report.comparison import Score
 from lookright.statistics import mean_interval
 
 MARKERS = "osD^vPX*"
+SIZE = (4.0, 3.1)
 SERIES = len(MARKERS)
 # The same shapes as SVG paths around the origin, for the page's legends.
 MARKER_PATHS = (
@@ -34,7 +35,7 @@ _SERIES = [f"#0a0b{index:02x}" for index in range(SERIES)]
 
 
 @contextmanager
-def _axes(name: str, size: tuple[float, float]) -> Iterator[tuple[Axes, list[Markup]]]:
+def _axes(name: str) -> Iterator[tuple[Axes, list[Markup]]]:
     """Axes to draw on; the list receives the SVG when they are done. `name` keeps ids of several figures apart."""
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
@@ -56,8 +57,9 @@ def _axes(name: str, size: tuple[float, float]) -> Iterator[tuple[Axes, list[Mar
     }
     drawn: list[Markup] = []
     with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure.add_subplot(), drawn
+        figure = Figure(figsize=SIZE)
+        # The same frame in every figure: axes line up, and no layout has to be solved.
+        yield figure.add_axes((0.16, 0.16, 0.81, 0.81)), drawn
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
@@ -77,7 +79,7 @@ def accuracy_against_attention(name: str, methods: Sequence[tuple[Score | None, 
         name: unique on the page.
         methods: energy in mask and accuracy of each method, None where it has no value.
     """
-    with _axes(name, (4.6, 3.4)) as (axes, drawn):
+    with _axes(name) as (axes, drawn):
         for index, (across, up) in enumerate(methods):
             if across is None or up is None:
                 continue
@@ -100,9 +102,10 @@ def accuracy_against_attention(name: str, methods: Sequence[tuple[Score | None, 
                 linewidth=1.4,
                 capsize=0,
             )
-        axes.set_xlabel("Energy in mask (attention on the object)")
+        axes.set_xlabel("Energy in mask")
         axes.set_ylabel("Accuracy")
         axes.margins(0.12)
+        axes.locator_params(nbins=5)
     return drawn[0]
 
 
@@ -115,7 +118,7 @@ def curve(name: str, label: str, fraction: np.ndarray, curves: Sequence[np.ndarr
         fraction: (S,) share of the pixels.
         curves: per method (runs, S) mean probability of the target.
     """
-    with _axes(name, (3.6, 2.9)) as (axes, drawn):
+    with _axes(name) as (axes, drawn):
         for index, runs in enumerate(curves):
             if not len(runs):
                 continue

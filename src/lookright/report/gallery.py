@@ -128,7 +128,7 @@ def _overlay(attention: np.ndarray, size: tuple[int, int]) -> str:
     level = np.asarray(map.resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
     picture = Image.fromarray((level * (LEVELS - 1)).round().astype(np.uint8), mode="P")
     colour = (colormaps["inferno"](np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
-    alpha = np.linspace(0, 1, LEVELS) ** 0.5 * 255
+    alpha = np.linspace(0, 1, LEVELS) ** 0.8 * 255
     picture.putpalette(colour.tobytes())
     return _data_uri(picture, "PNG", optimize=True, transparency=alpha.round().astype(np.uint8).tobytes())
 

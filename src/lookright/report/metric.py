@@ -27,6 +27,8 @@ METRICS: dict[str, Metric] = {
     "negative_log_likelihood": Metric(
         "Negative log-likelihood", False, "Mean of -log of the probability that the label was given."
     ),
+    "return": Metric("Return", True, "Sum of an episode's rewards, mean over the evaluation episodes."),
+    "length": Metric("Episode length", None, "Steps of an episode, mean over the evaluation episodes."),
     "energy_in_mask": Metric(
         "Energy in mask", True, "Share of the attention map's total that lies inside the mask: 1 is all of it."
     ),

@@ -32,8 +32,8 @@ def p_value(value: float) -> str:
     """A p-value with its relation.
 
     >>> p_value(0.0312), p_value(0.00002), p_value(float("nan"))
-    ('p = 0.031', 'p < 0.001', 'p –')
+    ('p\\xa0=\\xa00.031', 'p\\xa0<\\xa00.001', 'p\\xa0–')
     """
     if math.isnan(value):
-        return "p –"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
+        return "p\u00a0–"
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.{3 if value < 0.1 else 2}f}"

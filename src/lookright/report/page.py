@@ -61,7 +61,6 @@ class SplitView:
     cards: list[gallery.Card]
     seed: int | None
     counts: str
-    summary_figure: Markup
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ class SectionView:
     sentences: list[str]
     splits: list[SplitView]
     headline: SplitView
+    figure: Markup | None
     notes: list[str]
     glance: list[Group]
     open_set: list[tuple[str, list[tuple[SplitView, Group]]]]
@@ -115,7 +115,8 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         study=study,
         views=views,
         names=list(dict.fromkeys(name for view in views for name in view.section.names)),
-        metrics={column: metric(column) for column in study.metrics},
+        attention_caption=ATTENTION_CAPTION,
+        notes=_study_notes(study),
         facts=_facts(study),
         has_gallery=any(split.cards for split in splits),
         first_gallery=next((split for split in headlines + splits if split.cards), None),
@@ -163,17 +164,17 @@ def _section_view(study: Study, section: Section, index: int, maximum: int) -> S
                 cards=gallery.cards(section, shown, maximum),
                 seed=seed,
                 counts=_counts(section, split),
-                summary_figure=_attention_figure(section, split, f"{key}-summary") or Markup(),
             )
         )
     top = splits[section.splits.index(headline)]
     return SectionView(
         section=section,
         title=" · ".join(part for part in (section.protocol, section.model) if part) or "All methods",
-        sentences=summary(section, over_images),
+        sentences=list(summary(section, over_images).values()),
         splits=splits,
         headline=top,
-        notes=_notes(study, section, headline),
+        figure=_attention_figure(section, headline, f"{index}-summary"),
+        notes=_notes(section, headline),
         glance=[group for group in top.groups if group.column in GLANCE],
         open_set=_open_set(splits),
     )
@@ -295,7 +296,18 @@ def _curves(
     return fraction, curves
 
 
-def _notes(study: Study, section: Section, split: str) -> list[str]:
+def _study_notes(study: Study) -> list[str]:
+    """What a study plans that no row of the results tells of."""
+    notes = []
+    absent = [name for name in map(str, study.planned["protocols"]) if name not in set(study.results["protocol"])]
+    if absent:
+        notes.append(f"No finished run yet of: {', '.join(absent)}.")
+    if study.unfinished:
+        notes.append(f"Begun without a result: {', '.join(study.unfinished)}.")
+    return notes
+
+
+def _notes(section: Section, split: str) -> list[str]:
     """What is missing, and what the comparison rests on therefore."""
     notes = []
     runs: dict[tuple[str, int], list[str]] = {}
@@ -307,8 +319,6 @@ def _notes(study: Study, section: Section, split: str) -> list[str]:
             for (name, seed), missing in runs.items()
         ]
         notes.append(f"Missing: {'; '.join(listed)}.")
-    if study.unfinished:
-        notes.append(f"Begun without a result: {', '.join(study.unfinished)}.")
     seeds = {name: set(section.seeds(name, split)) for name in section.names}
     reference = seeds[section.baseline]
     if any(own != reference for own in seeds.values()):
@@ -322,7 +332,7 @@ def _notes(study: Study, section: Section, split: str) -> list[str]:
 def _open_set(splits: list[SplitView]) -> list[tuple[str, list[tuple[SplitView, Group]]]]:
     """Columns of the table of closed set beside open set; empty where nothing was measured on unknown images."""
     columns = [(split, group) for split in splits for group in split.groups]
-    closed = [(split, group) for split, group in columns if group.column in ("accuracy", "expected_calibration_error")]
+    closed = [(split, group) for split, group in columns if group.column == "accuracy"]
     opened = [(split, group) for split, group in columns if is_open_set(group.column)]
     return [("Closed set", closed), ("Open set", opened)] if closed and opened else []
 
@@ -351,10 +361,10 @@ def _facts(study: Study) -> str:
 
 
 def _gallery_note(views: list[SectionView]) -> str:
-    seeds = {str(split.seed) for view in views for split in view.splits if split.cards}
+    seeds = sorted({split.seed for view in views for split in view.splits if split.cards and split.seed is not None})
     return (
-        f"Maps of the runs with seed {', '.join(sorted(seeds))}, enlarged bilinearly. “In mask” is the "
-        "share of the map's energy inside the mask."
+        f"Maps of the runs with seed {', '.join(map(str, seeds))}; each explains the class that the model predicts, and "
+        "is enlarged bilinearly. “In mask” is the share of the map's energy inside the mask."
     )
 
 

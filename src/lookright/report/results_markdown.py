@@ -1,6 +1,7 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
     Raises:
         InputError: where a directory is not that of a study, or a file in it is not what it should be.
     """
-    command = f"lookright report {' '.join(map(str, directories))} --markdown {out}"
+    command = f"lookright results {' '.join(map(str, directories))} --out {out}"
     parts = [
         "# Results",
         f"Written by `{command}`; do not edit by hand.",
@@ -48,7 +49,7 @@ def _study(study: Study, directory: Path) -> list[str]:
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
             parts.append(f"### {_cell(title)}")
-        parts += [_cell(sentence) for sentence in summary(section, {})]
+        parts += [_cell(sentence) for sentence in summary(section, {}).values()]
         for split in section.splits:
             parts += _split(section, split)
     return parts
@@ -105,5 +106,5 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that does not end a cell, a line or a tag."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Text that ends no cell and no line, and begins no tag."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " "))

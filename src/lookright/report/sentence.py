@@ -1,7 +1,7 @@
 """The results in words, no bolder than the numbers allow."""
 
 from lookright.report.comparison import Score, Section
-from lookright.report.metric import is_open_set, metric
+from lookright.report.metric import metric
 from lookright.report.number import decimal, p_value, percent
 from lookright.statistics import Estimate, PairedDifference
 
@@ -9,9 +9,10 @@ SPLITS = {
     "aligned": "aligned pairs",
     "conflicting": "conflicting pairs",
     "unseen": "unseen domains",
-    "unknown": "unknown classes",
-    "test": "test images",
+    "test": "the test images",
 }
+# Beside accuracy and attention, the metrics that the summary tells: those whose name begins so.
+ALSO_TOLD = {"auroc": "told unknown images from known ones with an", "return": "reached a mean"}
 
 
 def split_words(split: str) -> str:
@@ -23,102 +24,105 @@ def split_words(split: str) -> str:
     return SPLITS.get(split, f"the split “{split}”")
 
 
-def summary(section: Section, over_images: dict[tuple[str, str], Estimate]) -> list[str]:
-    """One sentence per method that is compared with the baseline, or one about the only method.
+def summary(section: Section, over_images: dict[tuple[str, str], Estimate]) -> dict[str, str]:
+    """What is to say about each method that is compared with the baseline, or about the only one.
 
     Args:
         section: the numbers.
-        over_images: (name, metric) to the bootstrap over test images of the headline split, where a single seed
-            leaves no interval over seeds.
+        over_images: (name, metric) to the bootstrap over test images of the headline split, for methods that share
+            a single seed with the baseline.
+
+    Returns:
+        Method to sentences, the most accurate on the headline split first.
     """
     split = section.headline_split()
-    sentences = []
-    for name in section.names[1:] or section.names:
-        parts = [
-            _accuracy(section, split, name, over_images.get((name, "accuracy"))),
+    accuracy = {score.name: score.mean.value for score in _scores(section, split, "accuracy").values()}
+    compared = section.names[1:] or section.names
+    said = {}
+    for name in sorted(compared, key=lambda name: -accuracy.get(name, 0)):
+        is_best = len(section.names) > 2 and name in accuracy and accuracy[name] == max(accuracy.values())
+        clauses = [
+            _accuracy(section, split, name, over_images.get((name, "accuracy")), is_best),
             _attention(section, split, name, over_images.get((name, "energy_in_mask"))),
         ]
-        said = "; ".join(part for part in parts if part)
-        if said:
-            sentences.append(f"On {split_words(split)} {said}.")
-        sentences += _open_set(section, name)
-    return sentences
+        first = "; ".join(clause for clause in clauses if clause)
+        sentences = ([f"On {split_words(split)} {first}."] if first else []) + _also(section, name)
+        if sentences:
+            said[name] = " ".join(sentences)
+    return said
 
 
-def _pair(section: Section, split: str, column: str, name: str) -> tuple[Score, Score] | None:
-    """A method's score and the baseline's; None where either is missing."""
-    if column not in section.metrics:
-        return None
-    scores = {score.name: score for score in section.scores(split, column)}
-    if name not in scores or section.baseline not in scores:
-        return None
-    return scores[name], scores[section.baseline]
+def _scores(section: Section, split: str, column: str) -> dict[str, Score]:
+    if column not in section.metrics_of(split):
+        return {}
+    return {score.name: score for score in section.scores(split, column)}
 
 
-def _accuracy(section: Section, split: str, name: str, over_images: Estimate | None) -> str:
-    pair = _pair(section, split, "accuracy", name)
-    if pair is None:
+def _accuracy(section: Section, split: str, name: str, over_images: Estimate | None, is_best: bool) -> str:
+    scores = _scores(section, split, "accuracy")
+    if name not in scores:
         return ""
-    score, baseline = pair
-    difference = score.difference
+    score, difference = scores[name], scores[name].difference
+    subject = f"{name}, the most accurate of {len(scores)} methods," if is_best else name
     if difference is None:
-        return f"{name} classified {percent(score.mean.value)} of images correctly ({_interval_of(score)})"
+        return f"{subject} classified {percent(score.mean.value)} of images correctly{_alone(score)}"
     digits = _digits(difference)
-    own, other = percent(score.mean.value, digits), percent(baseline.mean.value, digits)
+    own, other = percent(score.mean.value, digits), percent(scores[section.baseline].mean.value, digits)
     if score.is_clear:
         return (
-            f"{name} classified {own} of images correctly, {_points(abs(difference.value), digits)} "
-            f"{'more' if difference.value > 0 else 'fewer'} than {baseline.name} ({_evidence(score)})"
+            f"{subject} classified {own} of images correctly, {_points(abs(difference.value), digits)} "
+            f"{'more' if difference.value > 0 else 'fewer'} than {section.baseline} "
+            f"({_interval(difference, digits)}, {_test(score)})"
         )
-    if difference.count == 1:
-        return (
-            f"the one compared run of {name} classified {own} of images correctly, that of {baseline.name} {other}"
-            f"{_images(over_images)}; one seed says nothing about another training"
-        )
-    return f"{name} classified {own} of images correctly and {baseline.name} {other}, {_unclear(score)}"
+    return (
+        f"{subject} classified {own} of images correctly and {section.baseline} {other}, "
+        f"{_doubt(score, digits, over_images)}"
+    )
 
 
 def _attention(section: Section, split: str, name: str, over_images: Estimate | None) -> str:
-    pair = _pair(section, split, "energy_in_mask", name)
-    if pair is None:
+    scores = _scores(section, split, "energy_in_mask")
+    if name not in scores:
         return ""
-    score, baseline = pair
-    difference = score.difference
-    digits = 0 if difference is None else _digits(difference)
-    own, other = percent(score.mean.value, digits), percent(baseline.mean.value, digits)
+    score, difference = scores[name], scores[name].difference
     if difference is None:
-        return f"{own} of its attention fell on the object"
+        return f"{percent(score.mean.value)} of its attention fell on the object"
+    digits = _digits(difference)
+    own, other = percent(score.mean.value, digits), percent(scores[section.baseline].mean.value, digits)
     if score.is_clear:
-        return f"{own} of its attention fell on the object instead of {other} ({_evidence(score)})"
-    if difference.count == 1:
-        return f"{own} of its attention fell on the object, {other} of {baseline.name}'s{_images(over_images)}"
-    return f"{own} of its attention fell on the object and {other} of {baseline.name}'s, {_unclear(score)}"
+        return (
+            f"{own} of its attention fell on the object instead of {other} "
+            f"({_interval(difference, digits)}, {p_value(score.holm)})"
+        )
+    return (
+        f"{own} of its attention fell on the object and {other} of {section.baseline}'s, "
+        f"{_doubt(score, digits, over_images)}"
+    )
 
 
-def _open_set(section: Section, name: str) -> list[str]:
-    """A sentence per split and open-set score: how well unknown images are told from known ones."""
+def _also(section: Section, name: str) -> list[str]:
+    """A sentence per split and metric of `ALSO_TOLD`."""
     sentences = []
     for split in section.splits:
         for column in section.metrics_of(split):
-            pair = _pair(section, split, column, name) if column.startswith("auroc") else None
-            if pair is None or not is_open_set(column):
+            verb = next((verb for prefix, verb in ALSO_TOLD.items() if column.startswith(prefix)), None)
+            scores = _scores(section, split, column)
+            if verb is None or name not in scores:
                 continue
-            score, baseline = pair
-            own, other = decimal(score.mean.value), decimal(baseline.mean.value)
-            said = f"Known and unknown images: {name} reached an {metric(column).label} of {own}"
-            difference = score.difference
+            score, difference = scores[name], scores[name].difference
+            said = f"{name} {verb} {metric(column).label} of {decimal(score.mean.value)}"
             if difference is None:
-                sentences.append(f"{said} ({_interval_of(score)}).")
+                sentences.append(f"{said}.")
             elif score.is_clear:
+                direction = "above" if difference.value > 0 else "below"
                 low, high = decimal(difference.low, sign=True), decimal(difference.high, sign=True)
                 sentences.append(
-                    f"{said}, {decimal(abs(difference.value))} {'above' if difference.value > 0 else 'below'} "
-                    f"{baseline.name} (95\u202f% interval {low} to {high}, {_test(score)})."
+                    f"{said}, {decimal(abs(difference.value))} {direction} {section.baseline} "
+                    f"(95\u202f% interval {low} to {high}, {_test(score)})."
                 )
-            elif difference.count == 1:
-                sentences.append(f"{said}, {baseline.name} {other}, with one seed each.")
             else:
-                sentences.append(f"{said} and {baseline.name} {other}, not a clear difference ({_test(score)}).")
+                other = decimal(scores[section.baseline].mean.value)
+                sentences.append(f"{said} and {section.baseline} of {other}, which is no clear difference.")
     return sentences
 
 
@@ -132,49 +136,39 @@ def _points(value: float, digits: int) -> str:
     return f"{text} point" if text == "1" else f"{text} points"
 
 
-def _interval(low: float, high: float, digits: int) -> str:
-    ends = [decimal(100 * end, digits, sign=True) for end in (low, high)]
-    return f"95\u202f% interval {ends[0]} to {ends[1]}"
+def _interval(estimate: PairedDifference | Estimate, digits: int) -> str:
+    """In points, of a difference."""
+    low, high = (decimal(100 * end, digits, sign=True) for end in (estimate.low, estimate.high))
+    return f"95\u202f% interval {low} to {high}"
 
 
 def _test(score: Score) -> str:
     assert score.difference is not None
-    if score.comparisons > 1:
-        return f"{p_value(score.holm)} corrected for {score.comparisons} comparisons, {score.difference.count} seeds"
-    return f"{p_value(score.difference.p_value)}, {score.difference.count} seeds"
+    corrected = f" corrected for {score.comparisons} comparisons" if score.comparisons > 1 else ""
+    return f"{p_value(score.holm)}{corrected}, {score.difference.count} seeds"
 
 
-def _evidence(score: Score) -> str:
-    assert score.difference is not None
+def _doubt(score: Score, digits: int, over_images: Estimate | None) -> str:
+    """Why a difference to the baseline is not a finding."""
     difference = score.difference
-    return f"{_interval(difference.low, difference.high, _digits(difference))}, {_test(score)}"
-
-
-def _unclear(score: Score) -> str:
-    """Why a difference over at least two seeds, or over none, is not a finding."""
-    assert score.difference is not None
-    difference = score.difference
+    assert difference is not None
     if difference.count == 0:
-        return "without a seed in common to compare them on"
-    if difference.value == 0 and not difference.p_value >= 0:
-        return f"the same in all {difference.count} seeds"
-    if not difference.p_value >= 0:
-        return f"the same difference in all {difference.count} seeds, which leaves no spread to test against"
-    return f"a difference that {difference.count} seeds do not tell from chance ({_evidence(score)})"
+        return "but they have no seed in common yet"
+    if difference.count == 1:
+        doubt = "in one run each, which says nothing about training once more"
+        if over_images is not None and over_images.low <= over_images.high:
+            doubt += f" (difference over the same {over_images.count} images: {_interval(over_images, 1)} points)"
+        return doubt
+    if difference.p_value >= 0:
+        return f"a difference that may be chance ({_interval(difference, digits)}, {_test(score)})"
+    if difference.value == 0:
+        return f"the same for each of {difference.count} seeds"
+    return f"by the same difference for each of {difference.count} seeds, so that there is no spread to test it against"
 
 
-def _images(over_images: Estimate | None) -> str:
-    if over_images is None or not over_images.low <= over_images.high:
-        return ""
-    return (
-        f" (difference over the same {over_images.count} images {decimal(100 * over_images.value, 1, sign=True)} "
-        f"points, {_interval(over_images.low, over_images.high, 1)})"
-    )
-
-
-def _interval_of(score: Score) -> str:
-    seeds = f"{score.mean.count} seed{'s' if score.mean.count > 1 else ''}"
+def _alone(score: Score) -> str:
+    """How sure the mean of a method is that is compared with nothing."""
     if not score.mean.low <= score.mean.high:
-        return seeds
+        return f" ({score.mean.count} seed{'' if score.mean.count == 1 else 's'})"
     low, high = percent(score.mean.low), percent(score.mean.high)
-    return f"95\u202f% interval {low} to {high}, {seeds}"
+    return f" (95\u202f% interval {low} to {high}, {score.mean.count} seeds)"
