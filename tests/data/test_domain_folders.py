@@ -1,0 +1,71 @@
+import hashlib
+import tarfile
+
+import pytest
+from PIL import Image
+
+from lookright.data.domain_folders import index_domain_folders, read_domain_folders, unpack_vlcs
+from lookright.data.table import read_table
+from lookright.errors import InputError
+
+FILES = ("Caltech101/bird/1.jpg", "Caltech101/dog/2.JPG", "SUN09/bird/1.png", "SUN09/dog/7.jpg")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in FILES:
+        path = tmp_path / "VLCS" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path, "PNG")
+    return tmp_path / "VLCS"
+
+
+def test_each_image_has_its_label_and_domain(folder):
+    (folder / "SUN09" / "notes.txt").write_text("not an image")
+    (folder / "SUN09" / "dog" / "Thumbs.db").write_text("not an image")
+    (folder / "SUN09" / "dog" / "._7.jpg").write_text("not an image")
+    table = read_domain_folders(folder)
+    assert table["image"].tolist() == sorted(FILES)
+    assert table["label"].tolist() == ["bird", "dog", "bird", "dog"]
+    assert table["domain"].tolist() == ["Caltech101", "Caltech101", "SUN09", "SUN09"]
+
+
+def test_an_indexed_folder_is_a_native_one(folder):
+    table = index_domain_folders(folder)
+    native = read_table(folder)
+    assert native[["image", "label", "domain"]].equals(table)
+    assert (native["mask_weight"] == 0).all()
+    index_domain_folders(folder)  # again: nothing changes
+
+
+def test_a_table_of_the_users_is_not_overwritten(folder):
+    (folder / "labels.csv").write_text("image,label\nmine.png,cat\n")
+    with pytest.raises(InputError, match="Delete it"):
+        index_domain_folders(folder)
+    assert "mine.png" in (folder / "labels.csv").read_text()
+
+
+def test_what_has_another_layout_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="domain/class/image"):
+        read_domain_folders(folder / "SUN09" / "dog")
+    with pytest.raises(InputError, match="No folder"):
+        read_domain_folders(tmp_path / "nowhere")
+    (folder / "SUN09" / "dog").rename(folder / "SUN09" / "Dog")
+    with pytest.raises(InputError, match="'dog' and 'Dog'"):
+        read_domain_folders(folder)
+
+
+def test_vlcs_is_unpacked_only_with_the_right_sum(folder, tmp_path):
+    archive, out = tmp_path / "VLCS.tar.gz", tmp_path / "vlcs"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "VLCS")
+    with pytest.raises(InputError, match="8870171eba660927d9668f4e515928e4"):
+        unpack_vlcs(archive, out)
+    assert not out.exists()
+    table = unpack_vlcs(archive, out, hashlib.md5(archive.read_bytes()).hexdigest())
+    assert read_table(out)["image"].tolist() == table["image"].tolist() == sorted(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["VLCS", "VLCS.tar.gz", "vlcs"]
+    with pytest.raises(InputError, match="exists"):
+        unpack_vlcs(archive, out)
+    with pytest.raises(InputError, match=r"https://"):
+        unpack_vlcs(tmp_path / "missing.tar.gz", tmp_path / "other")
