@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from lookright.data.freedoom import Level, Photograph
+from lookright.data.freedoom import RADIUS, Level, Photograph
 from lookright.errors import InputError
 
 KNOWN_CREATURES = ("Arachnotron", "Cacodemon", "Demon", "DoomImp", "Fatso", "HellKnight", "Revenant", "Zombieman")
@@ -68,11 +69,18 @@ def render_bestiary(
         The table in `labels.csv`: `image` and `mask` (paths in the folder), `label` (creature) and `domain` (level).
 
     Raises:
-        InputError: the folder holds files already, ViZDoom is not installed, or a level lacks room for so many images.
+        InputError: the folder holds files already, a creature or level is unknown, a level lacks room for so many
+            images, the images are too large to render, or ViZDoom is not installed.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} exists and is not empty. Name a new folder, or delete this one first.")
+    if unknown := set(creatures) - set(RADIUS):
+        raise InputError(f"No creature {', '.join(sorted(unknown))}. Expected some of {', '.join(CREATURES)}.")
+    if images_per_pair < 1 or (images_at_home is not None and images_at_home < 1):
+        raise InputError(
+            f"images_per_pair is {images_per_pair} and images_at_home {images_at_home}. Expected 1 or more each."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -98,7 +106,7 @@ def _render_level(folder: Path, name: str, counts: dict[str, int], *, size: int,
     random = np.random.default_rng([seed, *name.encode()])
     thumbnails = np.full((sum(counts.values()), 12, 12), np.inf)
     rows: list[dict[str, str]] = []
-    with Level(name, height=round(1.25 * size), seed=seed) as level:
+    with closing(Level(name, height=round(1.25 * size), seed=seed)) as level:
         for number in range(max(counts.values())):
             for creature in (creature for creature, count in counts.items() if number < count):
                 picture, thumbnails[len(rows)] = _new_picture(level, creature, size, thumbnails, random)
@@ -124,9 +132,8 @@ def _new_picture(
         picture = _crop(photograph, size, random)
         if not _is_good(picture, photograph):
             continue
-        thumbnail = np.asarray(
-            Image.fromarray(picture.image).convert("L").resize((12, 12), Image.Resampling.BOX), float
-        )
+        grey = Image.fromarray(picture.image).convert("L")
+        thumbnail = np.asarray(grey.resize((12, 12), Image.Resampling.BOX), float)
         if np.abs(thumbnails - thumbnail).mean((1, 2)).min() >= _LEAST_DIFFERENCE:
             return picture, thumbnail
     raise InputError(
@@ -154,7 +161,7 @@ def _crop(photograph: Photograph, size: int, random: np.random.Generator) -> Pho
 def _is_good(picture: Photograph, photograph: Photograph) -> bool:
     """Whether the creature is large, whole and bright enough in the crop."""
     least, most = _MASK_SHARE
-    return (
+    return bool(
         least <= picture.mask.mean() <= most
         and picture.mask.sum() >= _LEAST_SEEN * photograph.mask.sum()
         and picture.image[picture.mask].mean() >= _LEAST_BRIGHTNESS

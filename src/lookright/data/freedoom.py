@@ -4,17 +4,14 @@ import os
 from contextlib import closing
 from math import cos, exp, log, radians, sin
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from lookright.errors import InputError
 
-if TYPE_CHECKING:
-    from vizdoom import DoomGame
-
+LEVEL_NAMES = tuple(f"MAP{number:02d}" for number in range(1, 33))
 RADIUS = {
     "Arachnotron": 64,
     "Archvile": 20,
@@ -32,7 +29,7 @@ RADIUS = {
 """The creatures that can be summoned, with the engine's radius of each in map units."""
 
 _PLAYER_RADIUS, _PLAYER_HEIGHT = 16, 56
-_RESOLUTIONS = ((160, 120), (200, 150), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (800, 600))
+_RESOLUTIONS = ((160, 120), (200, 150), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (1024, 768))
 _TINTING_ITEMS = ("Berserk", "BlurSphere", "Infrared", "InvulnerabilitySphere", "Megasphere", "RadSuit")
 _BODIES = {"Gibs", "Gore", "Monster"}  # the engine's categories of what may be taken for a second creature
 _SETTLING_TICS = (12, 24)  # a summoned creature starts in the air
@@ -52,7 +49,7 @@ class Plan(NamedTuple):
     """x y of everything that the level's author put somewhere."""
     walls: Float[np.ndarray, "m 4"]
     """x1 y1 x2 y2 of every line that ends a walk: solid walls, and the edges of places too low to stand in."""
-    bodies: frozenset[str]
+    bodies: tuple[str, ...]
     """The engine's names of the dead that lie and hang about."""
 
     def clearance(self, place: Float[np.ndarray, "2"], heading: float) -> float:
@@ -60,7 +57,7 @@ class Plan(NamedTuple):
         x, y = _direction(heading)
         start, edge = self.walls[:, :2] - place, self.walls[:, 2:] - self.walls[:, :2]
         # place + t (x, y) = start + s edge, solved for t along the ray and s along the wall.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             determinant = x * edge[:, 1] - y * edge[:, 0]
             t = (start[:, 0] * edge[:, 1] - start[:, 1] * edge[:, 0]) / determinant
             s = (start[:, 0] * y - start[:, 1] * x) / determinant
@@ -68,7 +65,7 @@ class Plan(NamedTuple):
 
 
 class Level:
-    """A game that runs in one level of Freedoom, without its inhabitants.
+    """A game that runs in one level of Freedoom, without its inhabitants, until it is closed.
 
     Args:
         name: `MAP01` to `MAP32`.
@@ -76,10 +73,12 @@ class Level:
         seed: of the engine's own chance. The same seed and calls give the same photographs.
 
     Raises:
-        InputError: ViZDoom is not installed, or cannot render so high.
+        InputError: no such level, ViZDoom is not installed, or it cannot render so high.
     """
 
     def __init__(self, name: str, height: int, seed: int = 0) -> None:
+        if name not in LEVEL_NAMES:
+            raise InputError(f"No level {name!r}. Expected one of {LEVEL_NAMES[0]} to {LEVEL_NAMES[-1]}.")
         self.name = name
         with closing(_start(name, height, seed, planning=True)) as game:
             self.plan = _read_plan(game.get_state())
@@ -87,14 +86,10 @@ class Level:
         for command in ("god", "notarget", *(f"remove {item}" for item in (*_TINTING_ITEMS, *self.plan.bodies))):
             self._game.send_game_command(command)
         self._wait(1)
-        self._heading = self._state().game_variables[2]
+        self._heading = self._game.get_state().game_variables[2]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the game."""
         self._game.close()
 
     def photograph(self, creature: str, random: np.random.Generator) -> Photograph | None:
@@ -120,7 +115,7 @@ class Level:
         for command in (_warp(np.rint(eye + ahead * _direction(heading))), f"summon {creature}", _warp(eye)):
             self._game.send_game_command(command)
         self._wait(tics, render=True)
-        state = self._state()
+        state = self._game.get_state()
         self._game.send_game_command(f"remove {creature}")
         x, y, self._heading = state.game_variables
         seen = [label for label in state.labels if label.object_category in _BODIES]
@@ -134,9 +129,6 @@ class Level:
         self._wait(1)
         self._game.set_action([0])
 
-    def _state(self) -> Any:  # typed by ViZDoom as if every buffer might be off
-        return self._game.get_state()
-
     def _wait(self, tics: int, *, render: bool = False) -> None:
         self._game.advance_action(tics, render)
 
@@ -149,7 +141,7 @@ def _warp(place: Float[np.ndarray, "2"]) -> str:
     return f"warp {place[0]:.0f} {place[1]:.0f}"
 
 
-def _start(name: str, height: int, seed: int, *, planning: bool) -> "DoomGame":
+def _start(name: str, height: int, seed: int, *, planning: bool) -> Any:
     try:
         import vizdoom
     except ModuleNotFoundError as error:
@@ -197,5 +189,5 @@ def _read_plan(state: Any) -> Plan:
         if line.is_blocking or sector.ceiling_height - sector.floor_height < _PLAYER_HEIGHT
     }
     objects = sorted({(thing.position_x, thing.position_y) for thing in state.objects})
-    bodies = frozenset(thing.name for thing in state.objects if thing.category in _BODIES - {"Monster"})
-    return Plan(np.array(objects), np.array(sorted(walls)), bodies)
+    bodies = sorted({thing.name for thing in state.objects if thing.category in _BODIES - {"Monster"}})
+    return Plan(np.array(objects), np.array(sorted(walls)), tuple(bodies))

@@ -89,7 +89,7 @@ class Shortcut(Protocol):
         labels = labels if self.labels is None else list(self.labels)
         pairs: dict[tuple[str, str], list[int]] = defaultdict(list)
         names = list(zip(table["label"], table["domain"], strict=True))
-        for row in random.permutation(len(table)):
+        for row in random.permutation(len(table)).tolist():
             pairs[names[row]].append(row)
         self._require_enough(labels, domains, pairs)
 
