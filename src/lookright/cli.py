@@ -188,9 +188,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, jsonargparse.ArgumentError) as error:
         if debug:
             traceback.print_exc()
-        print(f"lookright: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"lookright: {_readable(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _readable(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    from lookright.training.settings import readable
+
+    return readable(error)
 
 
 def _run(arguments: list[str]) -> None:

@@ -181,6 +181,7 @@ class Collate:
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
     def __call__(self, samples: list[dict]) -> Batch:
+        """A batch of samples of `ImageDataset`."""
         mask = [sample["mask"] if sample["mask"].is_floating_point() else sample["mask"] / 255 for sample in samples]
         return {
             "image": (torch.stack([sample["image"] for sample in samples]).float() - self.mean) / self.std,
@@ -207,7 +208,8 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         rank: of this process.
         world_size: number of processes.
 
-    >>> list(ShuffledBatches(size=4, batch_size=2, epochs=1)) == list(ShuffledBatches(size=4, batch_size=2, epochs=2))[:2]
+    >>> batches = list(ShuffledBatches(size=4, batch_size=2, epochs=2))
+    >>> list(ShuffledBatches(size=4, batch_size=2, epochs=2, start=3)) == batches[3:]
     True
     """
 

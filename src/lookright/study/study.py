@@ -16,7 +16,7 @@ from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor, execute
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
-from lookright.training.settings import read_settings
+from lookright.training.settings import RunSettings, read_settings
 
 LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask"]
 
@@ -115,9 +115,9 @@ def _check_same_settings(out: Path, run: PlannedRun) -> None:
     path = out / run.directory / "config.yaml"
     if path.is_file():
         before, now = read_settings(path), run.settings
-        for key in now.keys():
+        for key in RunSettings.__dataclass_fields__:
             if before.get(key) != now.get(key) and key not in ("out", "workers"):
                 raise InputError(
-                    f"The study in {str(out)!r} was run with {key} = {before.get(key)!r}, and its configuration now says "
-                    f"{now.get(key)!r}. Give another --out, or undo the change."
+                    f"The study in {str(out)!r} was run with {key} = {before.get(key)!r}, and its configuration now "
+                    f"says {now.get(key)!r}. Give another --out, or undo the change."
                 )

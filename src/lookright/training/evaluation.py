@@ -44,7 +44,7 @@ class SplitEvaluation:
     embedding: Tensor
 
     def summary(self) -> dict[str, float | None]:
-        """Means over the images for which a metric is defined, and what only a split has. None: defined for no image."""
+        """Means over the images for which a metric is defined; None where it is defined for no image."""
         table = self.table
         known = torch.tensor(table["label_index"].to_numpy()) != UNKNOWN_LABEL
         label, logits = torch.tensor(table["label_index"].to_numpy())[known], self.logits[known]

@@ -10,6 +10,7 @@ import torch
 from lookright.errors import InputError
 from lookright.training.evaluation import evaluate_split, write_evaluation
 from lookright.training.model import read_facts
+from lookright.training.open_set import open_set_summary, training_class_means
 from lookright.training.run import TrainedRun, write_json
 from lookright.training.run_data import load_data
 
@@ -37,11 +38,12 @@ def evaluate_run(
         InputError: as `load_data`, or there is no split to evaluate.
     """
     settings, out = run.settings, out or run.directory
+    open_set = settings.protocol.open_set_splits
     loaded = load_data(
         data or settings.data,
         settings.protocol,
         settings.seed,
-        splits=splits,
+        splits=None if splits is None else [*splits, *(["train"] if open_set & set(splits) else [])],
         classes=run.classes,
         skip_unreadable=settings.skip_unreadable,
     )
@@ -55,8 +57,9 @@ def evaluate_run(
     classifier = run.classifier.to("cuda" if use_gpu else "cpu")
     path = out / "result.json"
     result = json.loads(path.read_text()) if path.is_file() else _describe(run)
+    evaluations = {}
     for split in splits:
-        evaluation = evaluate_split(
+        evaluations[split] = evaluation = evaluate_split(
             classifier,
             loaded,
             split,
@@ -68,6 +71,11 @@ def evaluate_run(
         )
         write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
         result["splits"][split] = evaluation.summary()
+    known = [split for split in splits if split not in open_set]
+    for split in splits:
+        if split in open_set and known:
+            means = training_class_means(classifier, loaded, settings.size, run.normalisation)
+            result["splits"][split] |= open_set_summary(evaluations[known[0]], evaluations[split], means)
     write_json(path, result)
     return result
 

@@ -142,6 +142,8 @@ def _load_training_data(settings: RunSettings) -> RunData:
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)
     thin_out_masks(data.table, settings.mask_share, settings.seed)
+    if settings.mask_control:
+        data.control_masks(settings.mask_control)
     training = data.rows("train")
     if len(training) == 0:
         raise InputError(f"No readable training image in {str(settings.data)!r}.")

@@ -9,6 +9,7 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 from lookright.data.dataset import Augmentation, Collate, ImageDataset, Sample, read_samples
+from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import Protocol
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
@@ -45,6 +46,12 @@ class RunData:
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of a split."""
         return self.table[self.table["split"] == split]
+
+    def control_masks(self, control: MaskControl) -> None:
+        """Replace the masks of the training images."""
+        rows = self.rows("train").index
+        for row, sample in zip(rows, control([self.samples[row] for row in rows]), strict=True):
+            self.samples[row] = sample
 
     def dataset(self, split: str, size: int, augmentation: Augmentation | None = None, seed: int = 0) -> ImageDataset:
         """The images of a split."""

@@ -1,5 +1,7 @@
 """All settings of a run, from the command line, a YAML file or a dict, and back."""
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ import jsonargparse
 import yaml
 
 from lookright.data.dataset import Augmentation
+from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
@@ -30,6 +33,7 @@ class RunSettings:
         size: side of the square that images are resized to, in pixels.
         augmentation: random changes of training images.
         mask_share: share of the masked training images that keep their mask, drawn by the seed.
+        mask_control: wrong masks on purpose, for training images only: `Inverted`, `RandomImage` or `Uniform`.
         skip_unreadable: go on without images that cannot be read, and count them.
         seed: of everything random.
         epochs: passes over the training images.
@@ -68,6 +72,7 @@ class RunSettings:
     size: int = 224
     augmentation: Augmentation = field(default_factory=Augmentation)
     mask_share: float = 1.0
+    mask_control: MaskControl | None = None
     skip_unreadable: bool = False
     seed: int = 0
     epochs: int = 20
@@ -117,7 +122,28 @@ def parse_settings(config: Mapping[str, Any]) -> jsonargparse.Namespace:
     try:
         return settings_parser().parse_object(dict(config))
     except (jsonargparse.ArgumentError, ValueError, KeyError) as error:
-        raise InputError(f"Settings: {error}") from error
+        raise InputError(readable(error)) from error
+
+
+def readable(error: Exception) -> str:
+    """What a parser's error says, in the words of the user."""
+    text = " ".join(str(error).split())
+    unknown = re.match(
+        r'.*Parser key "(method|protocol|mask_control)":.* (?:import path string|class_path)\W+(\w+)', text
+    )
+    if unknown and unknown[2] not in (names := _class_names(unknown[1])):
+        return f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}. Expected {', '.join(names)}, or an import path."
+    return text
+
+
+def _class_names(key: str) -> list[str]:
+    families: dict[str, type] = {"method": Method, "protocol": Protocol, "mask_control": MaskControl}
+    pending, names = [families[key]], []
+    while pending:
+        subclasses = pending.pop().__subclasses__()
+        pending += subclasses
+        names += [c.__name__ for c in subclasses if not inspect.isabstract(c) and not c.__name__.startswith("_")]
+    return sorted(set(names) - {"MapGuidance"})
 
 
 def instantiate(namespace: jsonargparse.Namespace) -> RunSettings:

@@ -1,0 +1,47 @@
+"""How well a classifier's scores tell unknown classes from known ones."""
+
+import torch
+from torch import Tensor
+
+from lookright import metrics
+from lookright.classifier import Classifier, evaluating
+from lookright.training.evaluation import SplitEvaluation
+from lookright.training.model import Normalisation
+from lookright.training.run_data import RunData
+
+
+def training_class_means(classifier: Classifier, data: RunData, size: int, normalisation: Normalisation) -> Tensor:
+    """The mean embedding (K, D) of each class over the training images, not augmented."""
+    device = next(classifier.parameters()).device
+    embeddings, labels = [], []
+    with evaluating(classifier), torch.no_grad():
+        for batch in data.loader("train", size, normalisation):
+            embeddings.append(classifier(batch["image"].to(device)).embedding.float().cpu())
+            labels.append(batch["label"])
+    return metrics.class_means(torch.cat(embeddings), torch.cat(labels))
+
+
+def open_set_summary(known: SplitEvaluation, unknown: SplitEvaluation, means: Tensor) -> dict[str, float]:
+    """AUROC, AUPR, false positive rate at 95 % true positives and APCER at 1 % BPCER.
+
+    Plain names stand for the score 1 − maximum softmax; the other scores are named behind the metric.
+
+    Args:
+        known: a test split of known classes.
+        unknown: a split of classes that training never showed.
+        means: of the training images' embeddings, by class.
+    """
+    logits, embedding = (torch.cat([getattr(known, name), getattr(unknown, name)]) for name in ("logits", "embedding"))
+    is_unknown = torch.arange(len(logits)) >= len(known.logits)
+    scores = {
+        "": metrics.maximum_softmax(logits),
+        "_energy": metrics.energy(logits),
+        "_embedding_distance": metrics.embedding_distance(embedding, means),
+    }
+    result = {}
+    for name, score in scores.items():
+        result[f"auroc{name}"] = metrics.auroc(score, is_unknown).item()
+        result[f"aupr{name}"] = metrics.aupr(score, is_unknown).item()
+        result[f"fpr_at_95_tpr{name}"] = metrics.fpr_at_tpr(score, is_unknown).item()
+        result[f"apcer_at_1_bpcer{name}"] = metrics.apcer_at_bpcer(score, is_unknown).item()
+    return result
