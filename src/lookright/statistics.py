@@ -174,17 +174,17 @@ def interquartile_mean(*environments: np.ndarray, axis: int = -1) -> np.ndarray:
 
 def mean_score(*environments: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean over environments of each environment's mean over runs."""
-    return np.mean([runs.mean(axis=axis) for runs in environments], axis=0)
+    return np.asarray(np.mean([runs.mean(axis=axis) for runs in environments], axis=0))
 
 
 def median_score(*environments: np.ndarray, axis: int = -1) -> np.ndarray:
     """Median over environments of each environment's mean over runs."""
-    return np.median([runs.mean(axis=axis) for runs in environments], axis=0)
+    return np.asarray(np.median([runs.mean(axis=axis) for runs in environments], axis=0))
 
 
 def optimality_gap(*environments: np.ndarray, axis: int = -1, optimum: float = 1.0) -> np.ndarray:
     """How far the runs stay below the optimum on average; what exceeds it does not make up for it."""
-    return optimum - np.minimum(np.concatenate(environments, axis=axis), optimum).mean(axis=axis)
+    return np.asarray(optimum - np.minimum(np.concatenate(environments, axis=axis), optimum).mean(axis=axis))
 
 
 AGGREGATES: dict[str, Callable[..., np.ndarray]] = {
@@ -292,7 +292,7 @@ def probability_of_improvement(
         for ours, theirs in zip(environments[:number], environments[number:], strict=True):
             gap = ours[..., :, None] - theirs[..., None, :]
             per_environment.append(((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1)))
-        return np.mean(per_environment, axis=0)
+        return np.asarray(np.mean(per_environment, axis=0))
 
     both = columns + baseline_columns
     low, high = _stratified_bootstrap(both, probability, replicates, confidence, seed)

@@ -100,9 +100,16 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
         return Evaluation(images, {})
     try:
         with np.load(arrays, allow_pickle=False) as stored:
-            return Evaluation(images, dict(stored))
+            evaluation = Evaluation(images, dict(stored))
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"cannot read {str(arrays)!r} ({error}); evaluate the run again") from error
+    rows = evaluation.arrays.get("gallery_row", np.array([], int))
+    if (rows >= len(images)).any():
+        raise InputError(
+            f"{str(arrays)!r} shows row {rows.max()} of {str(table)!r}, which has {len(images)} rows; "
+            "evaluate the run again"
+        )
+    return evaluation
 
 
 def _planned(config: str) -> dict[str, list]:
