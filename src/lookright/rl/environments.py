@@ -1,7 +1,10 @@
 """ViZDoom scenarios that hand out, with every observation, a mask of the objects that matter."""
 
 import math
+import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -207,10 +210,17 @@ def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None,
     episode's first, and the old one's last is in `infos["final_obs"]`.
     """
     return AsyncVectorEnv(
-        [partial(DoomEnvironment, scenario, targets, mask)] * number,
+        [partial(_environment_of_process, scenario, targets, mask)] * number,
         copy=False,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
+
+
+def _environment_of_process(scenario: str, targets: Sequence[str] | None, mask: bool) -> DoomEnvironment:
+    # A process that is merely terminated would leave its game behind, running; one that exits closes it.
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    return DoomEnvironment(scenario, targets, mask)
 
 
 def seeds(seed: int, update: int, number: int) -> list[int]:

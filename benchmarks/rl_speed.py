@@ -1,0 +1,221 @@
+"""PPO of lookright beside CleanRL's `ppo_atari.py`: environment steps a second, the cost of masks, and what is learnt.
+
+    python benchmarks/rl_speed.py speed      # writes benchmarks/results/rl_speed.json
+    python benchmarks/rl_speed.py learning   # writes benchmarks/results/rl_learning.csv
+
+The reference follows `ppo_atari.py` line by line where it matters for speed and learning (float32 storage, the same
+network, a time-out ends an episode like a death), in the same process layout: one process an environment.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.distributions import Categorical
+
+from lookright.methods import CAMAL, ERM, Method
+from lookright.rl import ppo
+from lookright.rl.environments import seeds, vectorised
+from lookright.rl.settings import PPOSettings
+from lookright.statistics import mean_interval, paired_difference
+
+RESULTS = Path(__file__).parent / "results"
+ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
+BATCH = ENVIRONMENTS * STEPS
+
+
+def initialised(layer: nn.Module, std: float = np.sqrt(2)) -> nn.Module:
+    nn.init.orthogonal_(layer.weight, std)
+    nn.init.constant_(layer.bias, 0.0)
+    return layer
+
+
+class Agent(nn.Module):
+    """The agent of `ppo_atari.py`."""
+
+    def __init__(self, actions: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            *(initialised(nn.Conv2d(4, 32, 8, stride=4)), nn.ReLU()),
+            *(initialised(nn.Conv2d(32, 64, 4, stride=2)), nn.ReLU()),
+            *(initialised(nn.Conv2d(64, 64, 3, stride=1)), nn.ReLU()),
+            *(nn.Flatten(), initialised(nn.Linear(64 * 7 * 7, 512)), nn.ReLU()),
+        )
+        self.actor = initialised(nn.Linear(512, actions), std=0.01)
+        self.critic = initialised(nn.Linear(512, 1), std=1)
+
+    def act(self, frames: torch.Tensor, action: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        """Action, its log-probability, the entropy and the value."""
+        hidden = self.network(frames / 255.0)
+        distribution = Categorical(logits=self.actor(hidden))
+        action = distribution.sample() if action is None else action
+        return action, distribution.log_prob(action), distribution.entropy(), self.critic(hidden)
+
+
+def reference(scenario: str, seed: int, updates: int) -> tuple[float, list[float]]:
+    """Train as `ppo_atari.py` does; steps a second and the returns of all episodes."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002, as CleanRL
+    with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
+        agent = Agent(int(environments.single_action_space.n))
+        optimizer = torch.optim.Adam(agent.parameters(), lr=2.5e-4, eps=1e-5)
+        obs = torch.zeros(STEPS, ENVIRONMENTS, 4, 84, 84)
+        actions, logprobs, rewards, dones, values = torch.zeros(5, STEPS, ENVIRONMENTS)
+        observation, _ = environments.reset(seed=seeds(seed, 1, ENVIRONMENTS))
+        next_obs, next_done = torch.Tensor(observation["image"]), torch.zeros(ENVIRONMENTS)
+        episode, returns = np.zeros(ENVIRONMENTS), []
+        started = time.perf_counter()
+        for update in range(updates):
+            optimizer.param_groups[0]["lr"] = (1 - update / updates) * 2.5e-4
+            for step in range(STEPS):
+                obs[step], dones[step] = next_obs, next_done
+                with torch.no_grad():
+                    action, logprob, _, value = agent.act(next_obs)
+                    values[step] = value.flatten()
+                actions[step], logprobs[step] = action, logprob
+                observation, reward, terminated, truncated, _ = environments.step(action.numpy())
+                done = np.logical_or(terminated, truncated)
+                rewards[step] = torch.tensor(reward.clip(-1, 1))
+                next_obs, next_done = torch.Tensor(observation["image"]), torch.Tensor(done)
+                episode += reward
+                returns += episode[done].tolist()
+                episode[done] = 0
+
+            with torch.no_grad():
+                next_value = agent.act(next_obs)[3].reshape(1, -1)
+                advantages = torch.zeros_like(rewards)
+                last = 0
+                for t in reversed(range(STEPS)):
+                    continues = 1.0 - (next_done if t == STEPS - 1 else dones[t + 1])
+                    following = next_value if t == STEPS - 1 else values[t + 1]
+                    delta = rewards[t] + 0.99 * following * continues - values[t]
+                    advantages[t] = last = delta + 0.99 * 0.95 * continues * last
+                targets = advantages + values
+            b_obs = obs.reshape(-1, 4, 84, 84)
+            b_logprobs, b_actions, b_advantages, b_targets, b_values = (
+                tensor.reshape(-1) for tensor in (logprobs, actions, advantages, targets, values)
+            )
+            order = np.arange(BATCH)
+            for _ in range(EPOCHS):
+                np.random.shuffle(order)  # noqa: NPY002, as CleanRL
+                for start in range(0, BATCH, BATCH // MINIBATCHES):
+                    chosen = order[start : start + BATCH // MINIBATCHES]
+                    _, logprob, entropy, value = agent.act(b_obs[chosen], b_actions.long()[chosen])
+                    ratio = (logprob - b_logprobs[chosen]).exp()
+                    weight = b_advantages[chosen]
+                    weight = (weight - weight.mean()) / (weight.std() + 1e-8)
+                    policy_loss = torch.max(-weight * ratio, -weight * torch.clamp(ratio, 0.9, 1.1)).mean()
+                    value = value.view(-1)
+                    unclipped = (value - b_targets[chosen]) ** 2
+                    clipped = b_values[chosen] + torch.clamp(value - b_values[chosen], -0.1, 0.1)
+                    value_loss = 0.5 * torch.max(unclipped, (clipped - b_targets[chosen]) ** 2).mean()
+                    loss = policy_loss - 0.01 * entropy.mean() + 0.5 * value_loss
+                    optimizer.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
+                    optimizer.step()
+        return updates * BATCH / (time.perf_counter() - started), returns
+
+
+def ours(scenario: str, seed: int, updates: int, method: Method, bootstrap: bool = True) -> tuple[float, list[float]]:
+    """Train with lookright; steps a second and the mean return of the episodes of each update."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = PPOSettings(
+            Path(folder),
+            scenario=scenario,
+            method=method,
+            seed=seed,
+            total_timesteps=updates * BATCH,
+            checkpoint_every=updates,
+            checkpoint_episodes=0,
+            bootstrap_truncated=bootstrap,
+            device="cpu",
+        )
+        with closing(vectorised(scenario, ENVIRONMENTS, mask=method.needs_mask)) as environments:
+            started = time.perf_counter()
+            ppo._learn(settings, environments)
+            rate = updates * BATCH / (time.perf_counter() - started)
+        return rate, pd.read_csv(Path(folder) / "metrics.csv")["train/return"].tolist()
+
+
+def environments_alone(scenario: str, mask: bool, steps: int) -> float:
+    """Steps a second of the environments with random actions."""
+    generator = np.random.default_rng(0)
+    with closing(vectorised(scenario, ENVIRONMENTS, mask=mask)) as environments:
+        environments.reset(seed=seeds(0, 1, ENVIRONMENTS))
+        started = time.perf_counter()
+        for _ in range(steps):
+            environments.step(generator.integers(environments.single_action_space.n, size=ENVIRONMENTS))
+        return steps * ENVIRONMENTS / (time.perf_counter() - started)
+
+
+def speed(scenario: str, rounds: int, updates: int) -> None:
+    """All variants in turn, several times; a quotient is the median of those within a round."""
+    variants: dict[str, Callable[[], float]] = {
+        "CleanRL": lambda: reference(scenario, 0, updates)[0],
+        "lookright": lambda: ours(scenario, 0, updates, ERM())[0],
+        "lookright + CAMAL": lambda: ours(scenario, 0, updates, CAMAL(weight=0.1))[0],
+        "environments": lambda: environments_alone(scenario, False, updates * STEPS),
+        "environments with masks": lambda: environments_alone(scenario, True, updates * STEPS),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(rounds):
+        for name, variant in variants.items():
+            rates[name].append(variant())
+        print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
+
+    def quotient(name: str, base: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True)), 3)
+
+    result = {
+        "device": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "load": os.getloadavg()[0],
+        "scenario": scenario,
+        "rounds": rounds,
+        "updates": updates,
+        "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
+        "lookright / CleanRL": quotient("lookright", "CleanRL"),
+        "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
+        "environments with masks / without": quotient("environments with masks", "environments"),
+    }
+    (RESULTS / "rl_speed.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def learning(scenario: str, number: int, updates: int) -> None:
+    """The same budget for both: mean training return over the last tenth of the updates, seed by seed."""
+    rows = []
+    for seed in range(number):
+        _, theirs = reference(scenario, seed, updates)
+        _, mine = ours(scenario, seed, updates, ERM(), bootstrap=False)
+        tenth = max(1, updates // 10)
+        share = len(theirs) * tenth // updates
+        rows.append({"seed": seed, "CleanRL": np.mean(theirs[-share:]), "lookright": np.nanmean(mine[-tenth:])})
+        print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    table.to_csv(RESULTS / "rl_learning.csv", index=False, float_format="%.6g")
+    for name in ("CleanRL", "lookright"):
+        print(name, mean_interval(table[name]))
+    print("difference", paired_difference(table["lookright"], table["CleanRL"]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["speed", "learning"])
+    parser.add_argument("--scenario", default="basic")
+    parser.add_argument("--rounds", type=int, default=5, help="speed: repetitions; learning: seeds")
+    parser.add_argument("--updates", type=int, default=4, help="of 1,024 steps each")
+    arguments = parser.parse_args()
+    measure = speed if arguments.what == "speed" else learning
+    measure(arguments.scenario, arguments.rounds, arguments.updates)

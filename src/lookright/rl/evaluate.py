@@ -1,0 +1,239 @@
+"""What a trained agent achieves, where it looks, and whether its maps are faithful."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Float64, Int, UInt8
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lookright import metrics
+from lookright.attribution import class_map, minmax, relu
+from lookright.classifier import Classifier, evaluating
+from lookright.errors import InputError
+from lookright.rl.environments import DoomEnvironment, seeds
+from lookright.rl.policy import NatureCNN, as_image
+from lookright.rl.settings import PPOSettings, instantiate, read_settings
+from lookright.training.model import read_facts
+from lookright.training.run import write_json
+
+EVALUATION_SEED = 1_000_003
+"""Of the episodes of every evaluation, so that all agents of a scenario meet the same ones; no training uses it."""
+
+FAITHFULNESS_FRAMES = 16
+"""Frames an episode, evenly spread, on which insertion and deletion are measured."""
+
+STEPS = 16
+"""Points of the insertion and deletion curves besides the first."""
+
+
+@dataclass
+class Episode:
+    """What an agent saw and did; T decisions.
+
+    Attributes:
+        frames: the stacks of frames, as the network gets them.
+        mask: of the newest frame, 0 to 255.
+        screen: the newest frame as rendered.
+        action: taken.
+        reward: unclipped.
+    """
+
+    frames: UInt8[Tensor, "T stack h w"]
+    mask: UInt8[Tensor, "T h w"]
+    screen: UInt8[np.ndarray, "T H W 3"]
+    action: Int[Tensor, " T"]
+    reward: Float64[np.ndarray, " T"]
+
+
+def play(classifier: Classifier | None, environment: DoomEnvironment, seed: int, greedy: bool = False) -> Episode:
+    """Play one episode.
+
+    Args:
+        classifier: of frames into actions; None presses buttons at random.
+        environment: with masks.
+        seed: of the episode and of the actions drawn.
+        greedy: take the most probable action instead of drawing from the policy.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.ones(len(environment.actions))
+    device = next(classifier.parameters()).device if classifier else None
+    frames, masks, screens, actions, rewards = [], [], [], [], []
+    observation, _ = environment.reset(seed=seed)
+    over = False
+    while not over:
+        frames.append(torch.from_numpy(observation["image"]))
+        masks.append(torch.from_numpy(observation["mask"]))
+        screens.append(environment.render())
+        probability = uniform
+        if classifier:
+            with torch.no_grad():
+                probability = classifier(as_image(frames[-1][None].to(device))).logits[0].softmax(0).cpu()
+        action = probability.argmax() if greedy else torch.multinomial(probability, 1, generator=generator)[0]
+        observation, reward, terminated, truncated, _ = environment.step(int(action))
+        over = terminated or truncated
+        actions.append(action)
+        rewards.append(reward)
+    return Episode(torch.stack(frames), torch.stack(masks), np.stack(screens), torch.stack(actions), np.array(rewards))
+
+
+def attention(
+    classifier: Classifier, image: Float[Tensor, "B stack H W"], action: Int[Tensor, " B"]
+) -> Float[Tensor, "B h w"]:
+    """The signed map of each action's logit."""
+    return class_map(classifier, classifier(image), action).detach()
+
+
+def evaluate_policy(
+    classifier: Classifier | None,
+    scenario: str,
+    targets: Sequence[str] | None,
+    episodes: int,
+    faithfulness_frames: int = FAITHFULNESS_FRAMES,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Play episodes and measure them.
+
+    Every map explains the action that was taken. Alignment is defined for frames that show a target.
+
+    Args:
+        classifier: of frames into actions; None presses buttons at random, and has no maps.
+        scenario: see `DoomEnvironment`.
+        targets: see `DoomEnvironment`.
+        episodes: how many; the same ones for every agent.
+        faithfulness_frames: frames an episode on which insertion and deletion are measured; 0: none.
+
+    Returns:
+        A table of episodes and a table of frames.
+    """
+    rows, frames = [], []
+    environment = DoomEnvironment(scenario, targets)
+    try:
+        for index, seed in enumerate(seeds(EVALUATION_SEED, 0, episodes)):
+            episode = play(classifier, environment, seed)
+            length = len(episode.action)
+            rows.append({"episode": index, "return": episode.reward.sum(), "length": length})
+            table = {"episode": np.full(length, index), "step": np.arange(length), "action": episode.action.numpy()}
+            if classifier:
+                table |= _measure(classifier, episode, faithfulness_frames)
+            frames.append(pd.DataFrame(table))
+    finally:
+        environment.close()
+    return pd.DataFrame(rows), pd.concat(frames, ignore_index=True)
+
+
+def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int) -> dict[str, np.ndarray]:
+    """Alignment and faithfulness of each frame; NaN where it is undefined or not measured."""
+    device = next(classifier.parameters()).device
+    length = len(episode.action)
+    chosen = torch.zeros(length, dtype=torch.bool)
+    chosen[torch.linspace(0, length - 1, min(faithfulness_frames, length)).long()] = True
+    columns: dict[str, list[Tensor]] = {}
+    with evaluating(classifier):
+        for part in torch.arange(length).split(256):
+            image, action = as_image(episode.frames[part].to(device)), episode.action[part].to(device)
+            mask = as_image(episode.mask[part].to(device))
+            signed = attention(classifier, image, action)
+            map = minmax(relu(signed))
+            values = {
+                "mask_share": torch.where(mask.amax((1, 2)) > 0, mask.mean((1, 2)), torch.nan),
+                "energy_in_mask": metrics.energy_in_mask(map, mask),
+                "attention_gap": metrics.attention_gap(map, mask),
+                "pointing_game": metrics.pointing_game(map, mask),
+            }
+            subset = chosen[part].to(device)
+            arguments = (classifier, image[subset], signed[subset], action[subset])
+            for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
+                values[name] = torch.full_like(values["mask_share"], torch.nan)
+                if subset.any():
+                    values[name][subset] = metrics.auc(curve(*arguments, steps=STEPS))
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value.cpu())
+    return {name: torch.cat(parts).numpy() for name, parts in columns.items()}
+
+
+def summary(episodes: pd.DataFrame, frames: pd.DataFrame) -> dict[str, float | None]:
+    """Means over episodes and over frames. None: defined for no frame."""
+    result: dict[str, float] = {"episodes": len(episodes), "frames": len(frames)}
+    result |= {name: float(episodes[name].mean()) for name in ("return", "length")}
+    measured = frames.columns.drop(["episode", "step", "action"])
+    if len(measured):
+        result["frames_with_target"] = int(frames["mask_share"].notna().sum())
+    result |= {name: float(frames[name].mean()) for name in measured}
+    return {name: None if math.isnan(value) else value for name, value in result.items()}
+
+
+@dataclass
+class TrainedAgent:
+    """A run that has its weights.
+
+    Attributes:
+        settings: it was trained with.
+        classifier: of frames into actions, in eval mode.
+        facts: kept with the weights.
+    """
+
+    settings: PPOSettings
+    classifier: Classifier
+    facts: dict[str, Any]
+
+
+def load_agent(run: Path) -> TrainedAgent:
+    """Load a trained agent.
+
+    Raises:
+        InputError: no run, or one without weights.
+    """
+    settings = instantiate(read_settings(run / "config.yaml"))
+    path = run / "model.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"The run {str(run)!r} has no model.safetensors: it was not finished. "
+            f"Continue it with lookright rl train --resume {run}."
+        )
+    facts = read_facts(path)
+    model = NatureCNN(facts["actions"])
+    model.load_state_dict(load_file(path))
+    return TrainedAgent(settings, Classifier(model.eval(), features="features"), facts)
+
+
+def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
+    """Play a trained agent's evaluation episodes; write `result.json` and the tables in `evaluation/`.
+
+    Args:
+        run: directory of the run.
+        episodes: how many; by default as many as its settings say.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        InputError: no run, or one without weights.
+    """
+    agent = load_agent(run)
+    settings = agent.settings
+    if settings.device != "cpu" and torch.cuda.is_available():
+        agent.classifier.to("cuda")
+    tables = evaluate_policy(agent.classifier, settings.scenario, settings.targets, episodes or settings.episodes)
+    (run / "evaluation").mkdir(exist_ok=True)
+    for name, table in zip(("episodes", "frames"), tables, strict=True):
+        temporary = run / "evaluation" / f".{name}.csv.tmp"
+        table.to_csv(temporary, index=False, float_format="%.6g")
+        os.replace(temporary, run / "evaluation" / f"{name}.csv")
+    method = type(settings.method).__name__
+    result = {
+        "scenario": settings.scenario,
+        "method": method,
+        "name": settings.name or method,
+        "seed": settings.seed,
+        **{key: agent.facts[key] for key in ("timesteps", "steps_per_second")},
+        **summary(*tables),
+    }
+    write_json(run / "result.json", result)
+    return result

@@ -1,0 +1,296 @@
+"""Proximal policy optimisation with an attention loss: CleanRL's `ppo_atari.py` plus the guidance of a method.
+
+Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, with the details of Huang et al., "The 37
+Implementation Details of Proximal Policy Optimization", ICLR blog track 2022. Reads from top to bottom.
+"""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv
+from jaxtyping import Bool, Float
+from rich.progress import track
+from torch import Tensor, nn
+from torch.distributions import Categorical
+from torch.utils.tensorboard import SummaryWriter
+
+from lookright.batch import Batch
+from lookright.errors import InputError
+from lookright.rl.environments import DoomEnvironment, seeds, vectorised
+from lookright.rl.evaluate import evaluate, evaluate_policy, summary
+from lookright.rl.policy import NatureCNN, Policy, as_image
+from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
+from lookright.training.metrics_log import MetricsLog
+from lookright.training.model import save_model
+from lookright.training.run import write_json
+
+PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")
+
+
+def advantages(
+    rewards: Float[Tensor, "steps envs"],
+    values: Float[Tensor, "steps envs"],
+    ended: Bool[Tensor, "steps envs"],
+    next_value: Float[Tensor, " envs"],
+    gamma: float,
+    gae_lambda: float,
+) -> Float[Tensor, "steps envs"]:
+    """Generalised advantage estimation: A_t = δ_t + γλ A_{t+1}, δ_t = r_t + γ V_{t+1} − V_t, within an episode.
+
+    Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation", ICLR 2016.
+
+    Args:
+        rewards: r_t.
+        values: V_t.
+        ended: whether the episode ended with step t, so that nothing follows.
+        next_value: the value after the last step.
+        gamma: γ.
+        gae_lambda: λ.
+    """
+    following = torch.cat([values[1:], next_value[None]])
+    delta = rewards + gamma * following * ~ended - values
+    result = torch.zeros_like(rewards)
+    advantage = torch.zeros_like(next_value)
+    for step in reversed(range(len(rewards))):
+        result[step] = advantage = delta[step] + gamma * gae_lambda * ~ended[step] * advantage
+    return result
+
+
+def policy_loss(advantage: Float[Tensor, " B"], ratio: Float[Tensor, " B"], clip_coef: float) -> Float[Tensor, ""]:
+    """Mean of −min(r A, clip(r, 1 − ε, 1 + ε) A), the clipped surrogate (Schulman et al. 2017, equation 7)."""
+    return torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip_coef, 1 + clip_coef)).mean()
+
+
+def value_loss(
+    value: Float[Tensor, " B"], old: Float[Tensor, " B"], target: Float[Tensor, " B"], clip_coef: float | None
+) -> Float[Tensor, ""]:
+    """½ mean of max((V − R)², (clip(V, V_old − ε, V_old + ε) − R)²); without clipping ½ mean (V − R)²."""
+    error = (value - target).square()
+    if clip_coef is not None:
+        error = torch.max(error, (old + (value - old).clamp(-clip_coef, clip_coef) - target).square())
+    return 0.5 * error.mean()
+
+
+def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
+    """Train from a dict with the keys of `PPOSettings`, evaluate, and write the run's directory.
+
+    Raises:
+        InputError: bad settings, `out` already holds files, or the loss is not finite.
+    """
+    namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
+    settings = instantiate(namespace)
+    if settings.out.exists() and any(settings.out.iterdir()):
+        raise InputError(
+            f"{str(settings.out)!r} already holds files. Continue a run with --resume {settings.out}, or give "
+            "another --out."
+        )
+    DoomEnvironment(settings.scenario, settings.targets).close()  # complains before anything is written
+    settings.out.mkdir(parents=True, exist_ok=True)
+    write_settings(namespace, settings.out / "config.yaml")
+    return _run(settings)
+
+
+def resume(out: Path) -> Path:
+    """Continue an interrupted run from its last checkpoint; one without a checkpoint starts again.
+
+    On the CPU the result equals that of an unbroken run bit for bit.
+
+    Raises:
+        InputError: no run, or a finished one.
+    """
+    settings = instantiate(read_settings(out / "config.yaml"))
+    settings.out = out
+    if (out / "model.safetensors").is_file():
+        raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
+    return _run(settings)
+
+
+def _run(settings: PPOSettings) -> Path:
+    environments = vectorised(settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask)
+    with closing(environments):
+        _learn(settings, environments)
+    evaluate(settings.out)
+    return settings.out
+
+
+def _learn(settings: PPOSettings, environments: AsyncVectorEnv) -> None:
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(best if settings.device == "auto" else settings.device)
+    write_json(settings.out / "environment.json", _environment(settings, device))
+    shape = (settings.num_steps, settings.num_envs)
+
+    # The agent: a classifier of frames into actions, guided by the method, and a critic.
+    torch.manual_seed(settings.seed)
+    actions_number = int(environments.single_action_space.n)  # type: ignore[attr-defined]
+    policy = Policy(NatureCNN(actions_number)).to(device)
+    classifier, method = policy.classifier, settings.method
+    method.bind(classifier)
+    method.to(device)
+    parameters = [*policy.parameters(), *method.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
+
+    # Where the run was left.
+    checkpoint, done, seconds = settings.out / "last.ckpt", 0, 0.0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        policy.load_state_dict(state["policy"])
+        method.load_state_dict(state["method"])
+        optimizer.load_state_dict(state["optimizer"])
+        done, seconds = state["update"], state["seconds"]
+    log = MetricsLog(settings.out / "metrics.csv", done * settings.batch_size + 1)
+    board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
+
+    # What is gathered between two updates.
+    frames = torch.zeros((*shape, 4, 84, 84), dtype=torch.uint8, device=device)
+    masks = torch.zeros((*shape, 84, 84), dtype=torch.uint8, device=device) if method.needs_mask else None
+    actions = torch.zeros(shape, dtype=torch.long, device=device)
+    log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
+    episode_return, episode_length = np.zeros(settings.num_envs), np.zeros(settings.num_envs)
+
+    updates = range(done + 1, settings.updates + 1)
+    for update in track(updates, settings.out.name, disable=not sys.stderr.isatty()):
+        # Everything random depends on (seed, update) alone. An episode cannot be taken up in its middle: after a
+        # checkpoint all environments start anew, whether the run was interrupted there or not.
+        started = time.perf_counter()
+        *environment_seeds, update_seed = seeds(settings.seed, update, settings.num_envs + 1)
+        torch.manual_seed(update_seed)
+        if (update - 1) % settings.checkpoint_every == 0:
+            observation, _ = environments.reset(seed=[*environment_seeds])
+            episode_return[:], episode_length[:] = 0, 0
+        if settings.anneal_lr:
+            optimizer.param_groups[0]["lr"] = (1 - (update - 1) / settings.updates) * settings.learning_rate
+
+        # Play.
+        returns, lengths = [], []
+        for step in range(settings.num_steps):
+            frames[step] = torch.as_tensor(observation["image"])
+            if masks is not None:
+                masks[step] = torch.as_tensor(observation["mask"])
+            with torch.no_grad():
+                output, values[step] = policy(as_image(frames[step]))
+            distribution = Categorical(logits=output.logits)
+            actions[step] = distribution.sample()
+            log_probabilities[step] = distribution.log_prob(actions[step])
+
+            observation, reward, terminated, truncated, infos = environments.step(actions[step].cpu().numpy())
+            rewards[step] = torch.as_tensor(reward.clip(-1, 1))
+            ended[step] = torch.as_tensor(terminated | truncated)
+            episode_return, episode_length = episode_return + reward, episode_length + 1
+            for index in np.flatnonzero(terminated | truncated):
+                returns.append(episode_return[index])
+                lengths.append(episode_length[index])
+                episode_return[index] = episode_length[index] = 0
+                if truncated[index] and settings.bootstrap_truncated:
+                    last = torch.as_tensor(infos["final_obs"][index]["image"], device=device)
+                    with torch.no_grad():
+                        rewards[step, index] += settings.gamma * policy(as_image(last[None]))[1][0]
+
+        with torch.no_grad():
+            next_value = policy(as_image(torch.as_tensor(observation["image"], device=device)))[1]
+        advantage = advantages(rewards, values, ended, next_value, settings.gamma, settings.gae_lambda)
+        target = advantage + values
+
+        # Learn.
+        clip_fractions = []
+        for _ in range(settings.update_epochs):
+            order = torch.randperm(settings.batch_size, device=device)
+            for chosen in order.chunk(settings.num_minibatches):
+                image, action = as_image(frames.flatten(0, 1)[chosen]), actions.flatten()[chosen]
+                output, value = policy(image)
+                distribution = Categorical(logits=output.logits)
+                log_ratio = distribution.log_prob(action) - log_probabilities.flatten()[chosen]
+                ratio = log_ratio.exp()
+                with torch.no_grad():
+                    # http://joschu.net/blog/kl-approx.html
+                    approximate_kl = ((ratio - 1) - log_ratio).mean()
+                    clip_fractions.append(((ratio - 1).abs() > settings.clip_coef).float().mean())
+
+                weight = advantage.flatten()[chosen]
+                if settings.norm_adv:
+                    weight = (weight - weight.mean()) / (weight.std() + 1e-8)
+                terms = {
+                    "policy": policy_loss(weight, ratio, settings.clip_coef),
+                    "value": settings.vf_coef
+                    * value_loss(
+                        value,
+                        values.flatten()[chosen],
+                        target.flatten()[chosen],
+                        settings.clip_coef if settings.clip_vloss else None,
+                    ),
+                    "entropy": -settings.ent_coef * distribution.entropy().mean(),
+                }
+                terms = {name: method.task_weight * term for name, term in terms.items()}
+
+                # The attention of the action taken, where something that matters is in sight.
+                batch: Batch = {"image": image, "label": action}
+                if masks is not None:
+                    mask = as_image(masks.flatten(0, 1)[chosen])
+                    batch |= {"mask": mask, "mask_weight": (mask.amax((1, 2)) > 0).float()}
+                terms |= method.guidance(classifier, output, batch)
+
+                loss = torch.stack(list(terms.values())).sum()
+                if not loss.isfinite():
+                    raise InputError(
+                        f"The loss became {loss.item():g} in update {update} "
+                        f"({', '.join(f'{name} {term.item():g}' for name, term in terms.items())}). "
+                        "The last checkpoint is kept. Lower learning_rate or the weight of the method."
+                    )
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+                optimizer.step()
+                method.after_step()
+            if settings.target_kl is not None and approximate_kl > settings.target_kl:
+                break
+
+        # Report.
+        seconds += time.perf_counter() - started
+        step = update * settings.batch_size
+        row = {f"train/{name}": term.item() for name, term in terms.items()} | {
+            "train/loss": loss.item(),
+            "train/approximate_kl": approximate_kl.item(),
+            "train/clip_fraction": torch.stack(clip_fractions).mean().item(),
+            "train/explained_variance": 1 - ((target - values).var() / target.var()).item(),
+            "train/learning_rate": optimizer.param_groups[0]["lr"],
+        }
+        if returns:
+            row |= {"train/return": np.mean(returns), "train/episode_length": np.mean(lengths)}
+        at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
+        if at_checkpoint and settings.checkpoint_episodes:
+            tables = evaluate_policy(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0)
+            row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}
+        log.log_metrics(row, step)
+        for name, number in row.items():
+            board.add_scalar(name, number, step)
+        board.add_scalar("steps_per_second", step / seconds, step)
+        if at_checkpoint:
+            log.save()
+            state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
+            state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+            temporary = checkpoint.with_name(f".{checkpoint.name}.tmp")
+            torch.save(state, temporary)
+            os.replace(temporary, checkpoint)
+    board.close()
+    timesteps = settings.updates * settings.batch_size
+    facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}
+    save_model(settings.out / "model.safetensors", classifier.model, facts)
+
+
+def _environment(settings: PPOSettings, device: torch.device) -> dict[str, Any]:
+    return {
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "platform": platform.platform(),
+        "seed": settings.seed,
+    }

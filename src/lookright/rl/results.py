@@ -1,0 +1,161 @@
+"""A study of agents as a page: scores with intervals, performance profiles, learning curves."""
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lookright import statistics
+from lookright.errors import InputError
+
+METRICS = {
+    "score": ("Normalised return", True),
+    "energy_in_mask": ("Energy in mask", True),
+    "attention_gap": ("Attention gap", True),
+    "insertion": ("Insertion", True),
+    "deletion": ("Deletion", False),
+}
+"""Columns that are aggregated over scenarios, with their names and whether higher is better."""
+
+SMOOTHING = 10
+"""Updates over which learning curves are averaged."""
+
+
+def with_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `score`: 0 is what random play returns, 1 what the study's best agent does.
+
+    >>> table = pd.DataFrame({"scenario": "basic", "return": [-90.0, 80.0, -5.0], "random_return": -90.0})
+    >>> with_scores(table)["score"].tolist()
+    [0.0, 1.0, 0.5]
+    """
+    best = table.groupby("scenario")["return"].transform("max")
+    return table.assign(score=(table["return"] - table["random_return"]) / (best - table["random_return"]))
+
+
+def score_matrix(table: pd.DataFrame, name: str, column: str) -> np.ndarray:
+    """(seeds, scenarios) of one method; NaN where a run is missing."""
+    return table[table["name"] == name].pivot(index="seed", columns="scenario", values=column).to_numpy(dtype=float)
+
+
+def write_results(directory: Path, out: Path) -> None:
+    """Write a study as a Markdown page, and its figure beside it as SVG.
+
+    Args:
+        directory: of the study.
+        out: the Markdown file.
+
+    Raises:
+        InputError: the directory holds no results of agents.
+    """
+    path = directory / "results.csv"
+    if not path.is_file() or "scenario" not in pd.read_csv(path, nrows=0):
+        raise InputError(f"No results of agents in {str(directory)!r}. Expected the directory of lookright rl study.")
+    table = with_scores(pd.read_csv(path))
+    names = list(dict.fromkeys(table["name"]))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure = out.with_suffix(".svg")
+    _draw(table, names, directory, figure)
+    timesteps, seeds = table["timesteps"].max(), table["seed"].nunique()
+    parts = [
+        "# Agents",
+        f"Written by `lookright rl results {directory} --out {out}`; do not edit by hand.",
+        f"{len(table)} agents, {timesteps:,} decisions each, {seeds} seeds. Each was evaluated on the same "
+        f"{table['episodes'].max()} episodes of its scenario; maps explain the action taken.",
+        "## All scenarios",
+        "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
+        "0 is random play, 1 the study's best agent of the scenario.",
+        _table(["Method", *map(_head, METRICS)], [_aggregates(table, name) for name in names]),
+    ]
+    if len(names) > 1:
+        parts += [
+            f"Probability that an agent of the method is better than one of {names[0]}, with 95 % intervals.",
+            _table(["Method", *map(_head, METRICS)], [_improvements(table, name, names[0]) for name in names[1:]]),
+        ]
+    parts += [
+        f"![Performance profiles and learning curves]({figure.name})",
+        "Left: share of agents whose normalised return exceeds a threshold, with 95 % intervals. Others: mean return "
+        f"of training episodes over {SMOOTHING} updates; line: mean of the seeds, band: their range.",
+    ]
+    columns = ["return", *(column for column in METRICS if column != "score"), "mask_share"]
+    heads = ["Return ↑", *(_head(column) for column in columns[1:-1]), "Mask's share of the frame"]
+    for scenario, rows in table.groupby("scenario", sort=False):
+        means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
+        parts += [
+            f"## {scenario}",
+            f"Mean over seeds with the 95 % t interval. Random play returns {rows['random_return'].iloc[0]:.4g}.",
+            _table(["Method", *heads], means),
+        ]
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    os.replace(temporary, out)
+
+
+def _head(column: str) -> str:
+    label, higher_is_better = METRICS[column]
+    return f"{label} {'↑' if higher_is_better else '↓'}"
+
+
+def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
+    estimates = [statistics.aggregate(score_matrix(table, name, column))["iqm"] for column in METRICS]
+    return [name, *map(_estimate, estimates)]
+
+
+def _improvements(table: pd.DataFrame, name: str, baseline: str) -> list[str]:
+    cells = [name]
+    for column, (_, higher_is_better) in METRICS.items():
+        sign = 1 if higher_is_better else -1
+        ours, theirs = (sign * score_matrix(table, method, column) for method in (name, baseline))
+        cells.append(_estimate(statistics.probability_of_improvement(ours, theirs)))
+    return cells
+
+
+def _estimate(estimate: statistics.Estimate) -> str:
+    if np.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _mean(values: pd.Series) -> str:
+    estimate = statistics.mean_interval(values)
+    if np.isnan(estimate.low):
+        return f"{estimate.value:.4g}"
+    return f"{estimate.value:.4g} ± {(estimate.high - estimate.low) / 2:.2g}"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> None:
+    scenarios = list(dict.fromkeys(table["scenario"]))
+    with mpl.rc_context({"svg.hashsalt": "agents", "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(3.2 * (1 + len(scenarios)), 3), layout="constrained")
+        profile, *curves = figure.subplots(1, 1 + len(scenarios))
+        thresholds = np.linspace(0, 1, 101)
+        for colour, name in enumerate(names):
+            share, low, high = statistics.performance_profile(score_matrix(table, name, "score"), thresholds)
+            profile.plot(thresholds, share, color=f"C{colour}", label=name)
+            profile.fill_between(thresholds, low, high, color=f"C{colour}", alpha=0.2, linewidth=0)
+        profile.set(xlabel="normalised return τ", ylabel="share of agents above τ", title="performance profile")
+        profile.legend(frameon=False)
+        for axes, scenario in zip(curves, scenarios, strict=True):
+            for colour, name in enumerate(names):
+                runs = table[(table["scenario"] == scenario) & (table["name"] == name)]["run"]
+                returns = pd.concat([_returns(directory / run) for run in runs], axis=1)
+                axes.plot(returns.index, returns.mean(axis=1), color=f"C{colour}")
+                axes.fill_between(
+                    returns.index, returns.min(axis=1), returns.max(axis=1), color=f"C{colour}", alpha=0.2, linewidth=0
+                )
+            axes.set(xlabel="decisions", ylabel="return", title=scenario)
+        temporary = out.with_name(f".{out.name}.tmp")
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        os.replace(temporary, out)
+
+
+def _returns(run: Path) -> pd.Series:
+    log = pd.read_csv(run / "metrics.csv", index_col="step")
+    return log["train/return"].rolling(SMOOTHING, min_periods=1).mean()

@@ -1,0 +1,174 @@
+"""A grid of agents: scenarios × seeds × methods."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import pandas as pd
+import yaml
+
+from lookright.errors import InputError
+from lookright.rl.environments import SCENARIOS
+from lookright.rl.evaluate import evaluate, evaluate_policy
+from lookright.rl.ppo import resume, train
+from lookright.rl.settings import parse_settings, read_settings
+from lookright.study.executors import execute
+
+RANDOM_EPISODES = 50
+"""Played by an agent that presses buttons at random, for the zero of the normalised score."""
+
+
+@dataclass(frozen=True)
+class AgentStudy:
+    """Scenarios × seeds × methods.
+
+    Attributes:
+        scenarios: names or paths, see `lookright.rl.environments.DoomEnvironment`.
+        methods: by the name that results show, the settings of a run that replace those in `settings`. The setting
+            `method` is this name unless the entry says otherwise. The first method is the baseline.
+        seeds: of the runs.
+        settings: of every run.
+    """
+
+    scenarios: list[str]
+    methods: dict[str, Mapping[str, Any]]
+    seeds: list[int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def runs(self, out: Path) -> Iterator[jsonargparse.Namespace]:
+        """The settings of all runs, seed by seed, so that an unfinished study has whole comparisons.
+
+        Raises:
+            InputError: settings that no run accepts.
+        """
+        for seed in self.seeds:
+            for scenario in self.scenarios:
+                for name, overrides in self.methods.items():
+                    directory = out / "runs" / Path(scenario).stem / name.replace(" ", "-") / f"seed-{seed}"
+                    config = {"method": name, "name": name, **self.settings, **overrides}
+                    yield parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
+
+
+def read_study(path: Path) -> AgentStudy:
+    """Read a study's YAML file.
+
+    Raises:
+        InputError: no such file, no YAML, or keys that are missing or unknown.
+    """
+    if not path.is_file():
+        raise InputError(f"No file {str(path)!r}. Expected the YAML file of a study of agents.")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
+    known = list(AgentStudy.__dataclass_fields__)
+    if not isinstance(content, dict) or not set(known[:3]) <= set(content) <= set(known):
+        given = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise InputError(
+            f"{str(path)!r} has {given}; expected a mapping with {', '.join(known[:3])} and, if wanted, settings."
+        )
+    content["methods"] = {name: overrides or {} for name, overrides in content["methods"].items()}
+    return AgentStudy(**content)
+
+
+def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
+    """Train and evaluate every agent of a study that is not finished, and write `results.csv`.
+
+    A run that was interrupted is resumed; one that fails is reported, and the others go on.
+
+    Args:
+        config: the study's YAML file; a copy is kept as `study.yaml`.
+        out: directory of the study; by default `runs/` and the file's name.
+        jobs: runs at a time.
+
+    Returns:
+        The table of `results.csv`.
+
+    Raises:
+        InputError: a bad study, `out` holds runs with other settings, or some runs failed.
+    """
+    out = out or Path("runs", config.stem)
+    grid = read_study(config)
+    runs = list(grid.runs(out))
+    for run in runs:
+        _check_same_settings(run)
+    out.mkdir(parents=True, exist_ok=True)
+    if config.resolve() != (out / "study.yaml").resolve():
+        shutil.copyfile(config, out / "study.yaml")
+    _play_at_random(grid, out)
+    missing = [run for run in runs if not (Path(run.out) / "result.json").is_file()]
+    print(f"{len(runs)} agents, {len(runs) - len(missing)} of them trained, in {out}", file=sys.stderr)
+    table = collect_results(runs, out)
+    failures = []
+    for done, (directory, error) in enumerate(execute(finish_run, missing, jobs=jobs), start=1):
+        if error:
+            failures.append(f"{directory}: {error}")
+        print(f"[{done}/{len(missing)}] {directory}: {error or 'finished'}", file=sys.stderr)
+        table = collect_results(runs, out)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(runs)} agents failed, the first: {failures[0]}")
+    return table
+
+
+def finish_run(settings: jsonargparse.Namespace) -> tuple[str, str]:
+    """Train, resume or only evaluate an agent: whatever it lacks. Returns its directory and what was wrong."""
+    out = Path(settings.out)
+    try:
+        if (out / "model.safetensors").is_file():
+            evaluate(out)
+        elif (out / "config.yaml").is_file():
+            resume(out)
+        else:
+            train(settings)
+    except InputError as error:
+        return str(out), str(error)
+    return str(out), ""
+
+
+def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
+    """One row per finished agent, with the return of random play in its scenario; also written to `results.csv`."""
+    random = json.loads((out / "random.json").read_text())
+    rows = []
+    for run in runs:
+        path = Path(run.out, "result.json")
+        if path.is_file():
+            result = json.loads(path.read_text())
+            rows.append(result | {"random_return": random[run.scenario], "run": str(path.parent.relative_to(out))})
+    table = pd.DataFrame(rows)
+    _replace(out / "results.csv", table.to_csv(index=False, float_format="%.6g"))
+    return table
+
+
+def _play_at_random(grid: AgentStudy, out: Path) -> None:
+    path = out / "random.json"
+    returns = json.loads(path.read_text()) if path.is_file() else {}
+    for scenario in grid.scenarios:
+        if scenario not in returns:
+            targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))
+            episodes, _ = evaluate_policy(None, scenario, targets, RANDOM_EPISODES)
+            returns[scenario] = round(float(episodes["return"].mean()), 6)
+    _replace(path, json.dumps(returns, indent=2) + "\n")
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(content)
+    os.replace(temporary, path)
+
+
+def _check_same_settings(run: jsonargparse.Namespace) -> None:
+    path = Path(run.out, "config.yaml")
+    if path.is_file():
+        before = read_settings(path)
+        for key in run.keys():  # noqa: SIM118, a Namespace iterates over its branches, too
+            if before.get(key) != run.get(key) and key not in ("out", "device"):
+                raise InputError(
+                    f"The run {str(path.parent)!r} has {key} = {before.get(key)!r}, and the study now says "
+                    f"{run.get(key)!r}. Give another --out, or undo the change."
+                )

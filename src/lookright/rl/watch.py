@@ -1,0 +1,75 @@
+"""A film of an agent at play, with what it looks at."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch.nn import functional
+
+from lookright.attribution import minmax, relu
+from lookright.classifier import evaluating
+from lookright.errors import InputError
+from lookright.rl.environments import DoomEnvironment, seeds
+from lookright.rl.evaluate import EVALUATION_SEED, attention, load_agent, play
+from lookright.rl.policy import as_image
+from lookright.training.explanation import overlay
+
+SCALE = 3
+CAPTION_HEIGHT = 18
+SUFFIXES = (".webp", ".gif")
+
+
+def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = False) -> Path:
+    """Film one episode: the frame, and the frame under the map of the action taken, targets outlined.
+
+    Args:
+        run: directory of the run.
+        out: the file to write, an animated `.webp` or `.gif`; by default watch.webp in the run's directory.
+        episode: which of the evaluation's episodes.
+        greedy: take the most probable action instead of drawing from the policy.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: no run, one without weights, or a file name of another kind.
+    """
+    out = out or run / "watch.webp"
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"Cannot film into {str(out)!r}; name a file that ends in {' or '.join(SUFFIXES)}.")
+    agent = load_agent(run)
+    environment = DoomEnvironment(agent.settings.scenario, agent.settings.targets)
+    try:
+        played = play(agent.classifier, environment, seeds(EVALUATION_SEED, 0, episode + 1)[-1], greedy)
+    finally:
+        environment.close()
+    with evaluating(agent.classifier):
+        map = minmax(relu(attention(agent.classifier, as_image(played.frames), played.action)))
+    height, width = played.screen.shape[1:3]
+    size = (SCALE * height, SCALE * width)
+    pictures = []
+    total = 0.0
+    for index, screen in enumerate(played.screen):
+        pixels = screen.repeat(SCALE, 0).repeat(SCALE, 1)
+        grown = functional.interpolate(map[None, index : index + 1], size, mode="bilinear")[0, 0].numpy()
+        mask = functional.interpolate(as_image(played.mask[None, index : index + 1]), size, mode="bilinear")[0, 0]
+        looked = overlay(pixels, grown)
+        looked[_outline(mask.numpy() >= 0.5)] = (0, 255, 0)
+        picture = Image.new("RGB", (2 * size[1], size[0] + CAPTION_HEIGHT), "white")
+        picture.paste(Image.fromarray(np.concatenate([pixels, looked], axis=1)))
+        total += played.reward[index]
+        caption = f"{environment.actions[int(played.action[index])].lower().replace('_', ' ')}, return {total:g}"
+        ImageDraw.Draw(picture).text((4, size[0] + 3), caption, fill="black")
+        pictures.append(picture)
+    temporary = out.with_name(f".tmp.{out.name}")
+    duration = round(1000 / environment.metadata["render_fps"])
+    pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
+    temporary.replace(out)
+    return out
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """The pixels of a region with a neighbour outside it."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner

@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from lookright import metrics
+from lookright.attribution import class_map, minmax, relu
+from lookright.classifier import Classifier
+from lookright.errors import InputError
+from lookright.rl import ppo
+from lookright.rl.environments import DoomEnvironment
+from lookright.rl.evaluate import evaluate, evaluate_policy, load_agent, play, summary
+from lookright.rl.policy import NatureCNN, Policy, as_image
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    model = NatureCNN(actions=4)
+    nn.init.orthogonal_(model.actor.weight)  # so that actions and maps differ
+    return Policy(model).classifier
+
+
+@pytest.fixture
+def environment():
+    environment = DoomEnvironment("basic")
+    environment.timeout = 80
+    yield environment
+    environment.close()
+
+
+def test_episode_is_what_the_environment_gave_for_the_actions_taken(classifier, environment):
+    episode = play(classifier, environment, seed=3)
+    observation, _ = environment.reset(seed=3)
+    for index, action in enumerate(episode.action.tolist()):
+        np.testing.assert_array_equal(episode.frames[index], observation["image"])
+        np.testing.assert_array_equal(episode.mask[index], observation["mask"])
+        np.testing.assert_array_equal(episode.screen[index], environment.render())
+        observation, reward, terminated, truncated, _ = environment.step(action)
+        assert reward == episode.reward[index]
+    assert terminated or truncated
+    assert len(set(episode.action.tolist())) > 1
+
+
+def test_greedy_play_takes_the_most_probable_action(classifier, environment):
+    episode = play(classifier, environment, seed=3, greedy=True)
+    probability = classifier(as_image(episode.frames)).logits
+    assert torch.equal(probability.argmax(1), episode.action)
+
+
+def test_measures_are_those_of_classifiers(classifier, monkeypatch):
+    monkeypatch.setattr("lookright.rl.evaluate.seeds", lambda *_: [11])
+    _, frames = evaluate_policy(classifier, "defend_the_line", None, episodes=1, faithfulness_frames=3)
+    environment = DoomEnvironment("defend_the_line")
+    episode = play(classifier, environment, seed=11)
+    environment.close()
+    assert len(frames) == len(episode.action)
+    image, mask = as_image(episode.frames), as_image(episode.mask)
+    signed = class_map(classifier, classifier(image), episode.action).detach()
+    map = minmax(relu(signed))
+    for name, function in (("energy_in_mask", metrics.energy_in_mask), ("attention_gap", metrics.attention_gap)):
+        np.testing.assert_allclose(frames[name], function(map, mask), rtol=1e-3, atol=1e-4, err_msg=name)
+    measured = np.flatnonzero(frames["insertion"].notna())
+    assert measured.tolist() == np.flatnonzero(frames["deletion"].notna()).tolist()
+    assert measured[0] == 0
+    assert measured[-1] == len(frames) - 1
+    assert len(measured) == 3
+    for index in measured:
+        part = slice(index, index + 1)
+        curve = metrics.insertion(classifier, image[part], signed[part], episode.action[part], steps=16)
+        assert frames["insertion"][index] == pytest.approx(metrics.auc(curve).item(), abs=1e-4)
+
+
+def test_random_play_needs_no_agent():
+    episodes, frames = evaluate_policy(None, "basic", None, episodes=2)
+    again, _ = evaluate_policy(None, "basic", None, episodes=2)
+    pd.testing.assert_frame_equal(episodes, again)
+    assert (frames.groupby("episode").size() == episodes["length"]).all()
+    assert frames["action"].nunique() == 4
+    assert "energy_in_mask" not in summary(episodes, frames)
+
+
+def test_summary_leaves_out_what_is_undefined():
+    episodes = pd.DataFrame({"episode": [0], "return": [3.0], "length": [3]})
+    frames = pd.DataFrame(
+        {
+            **{"episode": 0, "step": range(3), "action": 0},
+            "mask_share": [0.1, np.nan, 0.3],
+            "energy_in_mask": [0.5, np.nan, np.nan],
+            "insertion": np.nan,
+        }
+    )
+    assert summary(episodes, frames) == {
+        **{"episodes": 1, "frames": 3, "return": 3.0, "length": 3.0, "frames_with_target": 2},
+        **{"mask_share": pytest.approx(0.2), "energy_in_mask": 0.5, "insertion": None},
+    }
+
+
+def test_finished_run_is_evaluated_anew(tmp_path):
+    tiny = {"scenario": "basic", "num_envs": 1, "num_steps": 4, "total_timesteps": 4, "checkpoint_episodes": 0}
+    run = ppo.train({"out": str(tmp_path / "run"), **tiny, "episodes": 1})
+    before = json.loads((run / "result.json").read_text())
+    assert evaluate(run) == before
+    after = evaluate(run, episodes=2)
+    assert after["episodes"] == 2
+    assert json.loads((run / "result.json").read_text()) == after
+    assert len(pd.read_csv(run / "evaluation" / "episodes.csv")) == 2
+    agent = load_agent(run)
+    assert isinstance(agent.classifier, Classifier)
+    assert agent.settings.num_steps == 4
+    (run / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="not finished"):
+        evaluate(run)

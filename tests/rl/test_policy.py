@@ -1,0 +1,37 @@
+import math
+
+import torch
+
+from lookright.attribution import class_map
+from lookright.rl.policy import NatureCNN, Policy
+
+
+def test_maps_explain_the_last_convolution():
+    torch.manual_seed(0)
+    policy = Policy(NatureCNN(actions=3))
+    image, action = torch.rand(2, 4, 84, 84), torch.tensor([0, 2])
+    output, value = policy(image)
+    model = policy.classifier.model
+    torch.testing.assert_close(output.logits, model(image))
+    torch.testing.assert_close(output.features, model.features(image))
+    torch.testing.assert_close(output.embedding, model.hidden(model.features(image)))
+    torch.testing.assert_close(value, policy.critic(output.embedding)[:, 0])
+
+    map = class_map(policy.classifier, output, action)
+    assert map.shape == (2, 7, 7)
+    for row in range(2):
+        features = output.features[row : row + 1].detach().requires_grad_()
+        model.actor(model.hidden(features))[0, action[row]].backward()
+        expected = torch.zeros(7, 7)
+        for channel in range(64):
+            expected += features.grad[0, channel].mean() * features[0, channel].detach()
+        torch.testing.assert_close(map[row], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_initialisation_is_orthogonal_with_small_action_logits():
+    policy = Policy(NatureCNN(actions=3))
+    hidden, actor = policy.classifier.model.hidden[1], policy.classifier.model.actor
+    torch.testing.assert_close(hidden.weight @ hidden.weight.T, 2 * torch.eye(512), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actor.weight @ actor.weight.T, 1e-4 * torch.eye(3), rtol=1e-3, atol=1e-7)
+    assert math.isclose(policy.critic.weight.norm().item(), 1, rel_tol=1e-4)
+    assert not any(bias.any() for name, bias in policy.named_parameters() if name.endswith("bias"))
