@@ -1,5 +1,76 @@
-"""Every signature is checked while testing."""
+"""Every signature is checked while testing; a small folder of images and masks for whoever needs one."""
 
 from jaxtyping import install_import_hook
 
 install_import_hook("lookright", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+
+def write_squares(folder: Path, images: int = 90, size: int = 32) -> Path:
+    """Noise with one bright square: red, green or blue is the label, the square is the mask; every fifth has no mask."""
+    random = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    rows = []
+    for number in range(images):
+        colour = number % 3
+        image = random.integers(0, 90, (size, size, 3), dtype=np.uint8)
+        mask = np.zeros((size, size), np.uint8)
+        x, y = random.integers(2, size - 12, 2)
+        image[y : y + 10, x : x + 10, colour] = 255
+        mask[y : y + 10, x : x + 10] = 255
+        Image.fromarray(image).save(folder / f"images/{number}.png")
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
+        rows.append(
+            {
+                "image": f"images/{number}.png",
+                "label": ("red", "green", "blue")[colour],
+                "mask": f"masks/{number}.png" if number % 5 else "",
+                "split": "train" if number < 0.6 * images else "val" if number < 0.8 * images else "test",
+                "domain": ("even", "odd")[number % 2],
+            }
+        )
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that no test changes."""
+    return write_squares(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture
+def own_squares(tmp_path: Path) -> Path:
+    """A folder to break."""
+    return write_squares(tmp_path / "squares", images=30)
+
+
+def settings(data: Path, out: Path, **more: object) -> dict[str, object]:
+    """Of a run that takes a second or two."""
+    return {
+        "data": str(data),
+        "out": str(out),
+        "model": "small_cnn",
+        "model_arguments": {"width": 8},
+        "size": 32,
+        "epochs": 3,
+        "batch_size": 12,
+        "lr": 0.01,
+        "workers": 0,
+        "steps": 4,
+        "gallery": 5,
+        "accelerator": "cpu",
+    } | more
+
+
+@pytest.fixture(scope="session", name="settings")
+def settings_fixture():
+    """The function `settings`."""
+    return settings

@@ -84,13 +84,16 @@ def build_model(
 def _import(name: str) -> Callable[..., nn.Module]:
     module, _, attribute = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        constructor = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):
+        constructor = None
+    if not callable(constructor):
         similar = timm.list_models(f"*{name.split('.')[-1].split('_')[0]}*")[:5]
         raise InputError(
             f"No model {name!r}. Expected small_cnn, a timm architecture or an import path such as "
             f"torchvision.models.resnet18." + (f" Similar in timm: {', '.join(similar)}." if similar else "")
-        ) from None
+        )
+    return constructor
 
 
 def _efficientnet_lite0_weights() -> dict[str, torch.Tensor]:

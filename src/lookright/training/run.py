@@ -264,5 +264,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*number of training batches.*", ".*tensorboard.*"):
-        warnings.filterwarnings("ignore", message, module="lightning")
+    noise = [
+        "does not have many workers",
+        "number of training batches",
+        "ended before the epoch ended",  # ShuffledBatches goes on at any batch
+        "no `val_dataloader`",
+        "isinstance\\(treespec",
+    ]
+    for message in noise:
+        warnings.filterwarnings("ignore", f".*{message}", module="lightning")

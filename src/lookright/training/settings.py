@@ -128,11 +128,10 @@ def parse_settings(config: Mapping[str, Any]) -> jsonargparse.Namespace:
 def readable(error: Exception) -> str:
     """What a parser's error says, in the words of the user."""
     text = " ".join(str(error).split())
-    unknown = re.match(
-        r'.*Parser key "(method|protocol|mask_control)":.* (?:import path string|class_path)\W+(\w+)', text
-    )
-    if unknown and unknown[2] not in (names := _class_names(unknown[1])):
-        return f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}. Expected {', '.join(names)}, or an import path."
+    unknown = re.match(r'.*Parser key "(method|protocol|mask_control)":.* dot import path string: (\S+)', text)
+    if unknown:
+        names = ", ".join(_class_names(unknown[1]))
+        return f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}. Expected {names}, or an import path."
     return text
 
 
@@ -143,19 +142,19 @@ def _class_names(key: str) -> list[str]:
         subclasses = pending.pop().__subclasses__()
         pending += subclasses
         names += [c.__name__ for c in subclasses if not inspect.isabstract(c) and not c.__name__.startswith("_")]
-    return sorted(set(names) - {"MapGuidance"})
+    return sorted(set(names) - {"MapGuidance", "Stochastic"})
 
 
 def instantiate(namespace: jsonargparse.Namespace) -> RunSettings:
     """The settings as an object, with its method and protocol built."""
     known = {key: value for key, value in namespace.items() if key.split(".")[0] in RunSettings.__dataclass_fields__}
-    built = settings_parser().instantiate_classes(jsonargparse.Namespace(**known))
+    built = settings_parser().instantiate(jsonargparse.Namespace(**known))
     return RunSettings(**{key: built[key] for key in RunSettings.__dataclass_fields__})
 
 
 def write_settings(namespace: jsonargparse.Namespace, path: Path) -> None:
     """Write `config.yaml`, from which `read_settings` gives the same settings."""
-    path.write_text(settings_parser().dump(namespace, skip_none=False))
+    path.write_text(settings_parser().dump(namespace, skip_unset=False))
 
 
 def read_settings(path: Path) -> jsonargparse.Namespace:

@@ -1,0 +1,104 @@
+"""The masks that ALIGN learned, as a data set that any other method can train on."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lookright.data.images import read_image
+from lookright.data.table import read_table
+from lookright.errors import InputError
+from lookright.methods import ALIGN
+from lookright.training.run import TrainedRun
+
+
+def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) -> pd.DataFrame:
+    """Write what the masker of a run marks in each image of a folder, as a native folder of its own.
+
+    The table is that of `data` with the new masks in place of any masks, boxes and weights. Images are hard links to
+    those of `data`, or copies where the file system has no links. Masks are soft, of their image's size.
+
+    Args:
+        run: trained with `ALIGN` and learned masks.
+        data: folder with labels.csv.
+        out: folder to write; must not exist.
+        batch_size: images that the masker sees at a time.
+
+    Raises:
+        InputError: the run has no masker, the folder cannot be read, or `out` exists.
+    """
+    masker = _masker(run)
+    table = read_table(data)
+    if out.exists():
+        raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        names = [_mask_name(image) for image in table["image"]]
+        for start in range(0, len(table), batch_size):
+            rows = slice(start, start + batch_size)
+            images = [read_image(data / image).as_subclass(Tensor) for image in table["image"][rows]]
+            for image, mask, name in zip(images, _masks(masker, run, images), names[rows], strict=True):
+                grown = functional.interpolate(mask[None, None], image.shape[1:], mode="bilinear")[0, 0]
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((grown * 255).round().byte().numpy()).save(draft / name)
+        for image in table["image"]:
+            (draft / image).parent.mkdir(parents=True, exist_ok=True)
+            _link(data / image, draft / image)
+        table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
+        table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        draft.chmod(0o755)  # as mkdir would have made it
+        draft.rename(out)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return table
+
+
+def _masker(run: TrainedRun) -> nn.Module:
+    method, checkpoint = run.settings.method, run.directory / "last.ckpt"
+    if not isinstance(method, ALIGN) or method.masks != "learned":
+        raise InputError(
+            f"The run {str(run.directory)!r} was trained with {type(method).__name__} and has no masker. "
+            "Expected one trained with ALIGN and learned masks."
+        )
+    if not checkpoint.is_file():
+        raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, in which its masker is kept. Train it again.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    method.bind(run.classifier)
+    method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
+    assert method.masker is not None
+    return method.masker.eval()
+
+
+@torch.no_grad()
+def _masks(masker: nn.Module, run: TrainedRun, images: list[Tensor]) -> Tensor:
+    size = (run.settings.size, run.settings.size)
+    mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (run.normalisation.mean, run.normalisation.std))
+    pixels = [functional.interpolate(image[None] / 255, size, mode="bilinear", antialias=True) for image in images]
+    return masker((torch.cat(pixels) - mean) / std)
+
+
+def _mask_name(image: str) -> str:
+    """`masks/` and the image's path without a leading `images/`, as PNG.
+
+    >>> _mask_name("images/cat/1.jpg")
+    'masks/cat/1.jpg.png'
+    """
+    parts = PurePosixPath(image).parts
+    return str(PurePosixPath("masks", *(parts[1:] if parts[0] == "images" else parts))) + ".png"
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists():  # the table names an image twice
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lookright import InputError
+from lookright.data.dataset import UNKNOWN_LABEL, Augmentation, Collate, ImageDataset, ShuffledBatches, read_samples
+from lookright.data.table import read_table
+
+
+@pytest.fixture
+def read(squares):
+    table = read_table(squares)
+    return read_samples(squares, table)[:2]
+
+
+def dataset(read, **arguments):
+    return ImageDataset(*read, ["blue", "green", "red"], ["even", "odd"], **({"size": 32} | arguments))
+
+
+def bright(image, label):
+    """Where the square is: its colour is at 255, the noise below 90."""
+    channel = {0: 2, 1: 1, 2: 0}[label]
+    return (image[channel] > 170).float()
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(crop=1, flip=True, colour_jitter=0), Augmentation(crop=0.4, flip=True, colour_jitter=0)],
+    ids=["flip", "crop and flip"],
+)
+def test_the_mask_moves_with_its_image(read, augmentation):
+    data = dataset(read, size=48, augmentation=augmentation)
+    overlaps, moved = [], 0
+    for index in range(1, 60):
+        sample, plain = data[(0, index)], data[index]
+        if sample["mask_weight"] and (sample["mask"] > 0).sum() > 20:
+            mask, seen = (sample["mask"] > 0).float(), bright(sample["image"], sample["label"])
+            overlaps.append(((mask * seen).sum() / torch.maximum(mask, seen).sum()).item())
+            moved += not torch.equal(sample["mask"], plain["mask"])
+    assert min(overlaps) > 0.75
+    assert moved > 10
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index(read):
+    one, two = dataset(read, augmentation=Augmentation(), seed=3), dataset(read, augmentation=Augmentation(), seed=3)
+    two[(5, 7)]
+    torch.manual_seed(99)
+    assert torch.equal(one[(1, 2)]["image"], two[(1, 2)]["image"])
+    assert not torch.equal(one[(1, 2)]["image"], one[(2, 2)]["image"])
+    other = dataset(read, augmentation=Augmentation(), seed=4)
+    assert not torch.equal(one[(1, 2)]["image"], other[(1, 2)]["image"])
+
+
+def test_augmentation_leaves_the_global_generator_alone(read):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    dataset(read, augmentation=Augmentation())[(0, 0)]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_batch_is_normalised_and_typed(read):
+    data = dataset(read)
+    batch = Collate((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))([data[0], data[1]])
+    pixel = data.samples[1].image[:, 3, 4].float() / 255
+    expected = (pixel - torch.tensor([0.5, 0.4, 0.3])) / torch.tensor([0.2, 0.2, 0.1])
+    assert torch.allclose(batch["image"][1, :, 3, 4], expected, atol=1e-5)
+    assert batch["mask"].shape == (2, 32, 32)
+    assert batch["mask"].max() == 1
+    assert batch["mask_weight"].tolist() == [0, 1]
+    assert batch["domain"].tolist() == [0, 1]
+
+
+def test_a_label_that_training_never_saw_has_no_index(read):
+    table, samples = read
+    data = ImageDataset(table, samples, ["red"], [], 32)
+    assert data[0]["label"] == 0
+    assert data[1]["label"] == UNKNOWN_LABEL
+
+
+def test_unreadable_images_stop_or_are_counted(own_squares):
+    (own_squares / "images/4.png").write_bytes(b"nothing")
+    table = read_table(own_squares)
+    with pytest.raises(InputError, match=r"images/4\.png"):
+        read_samples(own_squares, table)
+    kept, samples, skipped = read_samples(own_squares, table, skip_unreadable=True)
+    assert len(kept) == len(samples) == len(table) - 1
+    assert "images/4.png" not in set(kept["image"])
+    assert "images/4.png" in skipped[0]
+
+
+def test_a_mask_of_another_size_is_refused(own_squares):
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(own_squares / "masks/1.png")
+    with pytest.raises(InputError, match=r"'masks/1\.png' has 7 by 5 pixels and its image 'images/1\.png' 32 by 32"):
+        read_samples(own_squares, read_table(own_squares))
+
+
+def test_every_epoch_is_a_permutation_and_epochs_differ():
+    batches = list(ShuffledBatches(size=12, batch_size=4, epochs=2, seed=1))
+    assert len(batches) == 6
+    for epoch in range(2):
+        keys = [key for batch in batches[3 * epoch : 3 * epoch + 3] for key in batch]
+        assert {index for _, index in keys} == set(range(12))
+        assert {number for number, _ in keys} == {epoch}
+    assert [index for _, index in batches[0]] != [index for _, index in batches[3]]
+
+
+def test_processes_share_out_the_batches_of_one():
+    alone = list(ShuffledBatches(size=10, batch_size=4, epochs=2))
+    shared = [list(ShuffledBatches(size=10, batch_size=4, epochs=2, rank=rank, world_size=2)) for rank in (0, 1)]
+    for whole, first, second in zip(alone, *shared):
+        assert sorted(whole) == sorted(first + second)
+
+
+def test_the_stream_goes_on_at_any_batch():
+    batches = list(ShuffledBatches(size=10, batch_size=4, epochs=3))
+    for start in range(len(batches)):
+        assert list(ShuffledBatches(size=10, batch_size=4, epochs=3, start=start)) == batches[start:]

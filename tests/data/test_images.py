@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lookright import InputError
+from lookright.data.images import read_box, read_image, read_mask
+
+
+def save(path, array, mode=None):
+    Image.fromarray(array, mode).save(path) if mode else Image.fromarray(array).save(path)
+    return path
+
+
+def test_grey_masks_are_scaled_from_bytes(tmp_path):
+    mask = read_mask(save(tmp_path / "m.png", np.array([[0, 128, 255]], np.uint8)))
+    assert mask.shape == (1, 1, 3)
+    assert mask[0, 0].tolist() == pytest.approx([0, 128 / 255, 1])
+
+
+def test_masks_of_one_bit_16_bits_and_floats(tmp_path):
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "bit.png")
+    assert read_mask(tmp_path / "bit.png")[0, 0].tolist() == [0, 1]
+    save(tmp_path / "deep.png", np.array([[0, 32768, 65535]], np.uint16))
+    assert read_mask(tmp_path / "deep.png")[0, 0].tolist() == pytest.approx([0, 32768 / 65535, 1])
+    save(tmp_path / "float.tif", np.array([[0, 0.25]], np.float32))
+    assert read_mask(tmp_path / "float.tif")[0, 0].tolist() == [0, 0.25]
+
+
+def test_palettes_of_greys_are_their_greys_and_of_colours_their_indices(tmp_path):
+    for name, palette, expected in [
+        ("grey", [0, 0, 0, 128, 128, 128], [0, 128 / 255]),
+        ("voc", [9, 0, 0, 0, 8, 0], [0, 1]),
+    ]:
+        image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+        image.putpalette(palette)
+        image.save(tmp_path / f"{name}.png")
+        assert read_mask(tmp_path / f"{name}.png")[0, 0].tolist() == pytest.approx(expected)
+
+
+def test_colour_and_alpha_masks_are_their_luminance(tmp_path):
+    save(tmp_path / "m.png", np.array([[[255, 255, 255, 255], [0, 0, 0, 255]]], np.uint8))
+    assert read_mask(tmp_path / "m.png")[0, 0].tolist() == [1, 0]
+
+
+def test_float_masks_beyond_one_are_refused(tmp_path):
+    with pytest.raises(InputError, match="from 0 to 7"):
+        read_mask(save(tmp_path / "m.tif", np.array([[0, 7]], np.float32)))
+
+
+def test_grey_images_become_rgb(tmp_path):
+    assert read_image(save(tmp_path / "i.png", np.zeros((4, 6), np.uint8))).shape == (3, 4, 6)
+
+
+def test_images_are_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "i.jpg", exif=exif)
+    assert read_image(tmp_path / "i.jpg").shape == (3, 6, 4)
+
+
+def test_broken_files_are_named(tmp_path):
+    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:3000])
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("half.png", "text.png", "missing.png"):
+        with pytest.raises(InputError, match=name):
+            read_image(tmp_path / name)
+
+
+@given(st.data())
+def test_a_box_covers_its_corners(data):
+    height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    x1, y1 = data.draw(st.integers(x0, width - 1)), data.draw(st.integers(y0, height - 1))
+    mask = read_box(f"{x0} {y0} {x1} {y1}", height, width, Path("i.png"))
+    assert mask.sum() == (x1 - x0 + 1) * (y1 - y0 + 1)
+    assert mask[0, y0, x0] == mask[0, y1, x1] == 1
+
+
+@pytest.mark.parametrize("box", ["1 2 3", "a b c d", "5 0 2 0", "0 0 99 3", "-1 0 2 2"])
+def test_boxes_that_are_none_are_refused(box):
+    with pytest.raises(InputError, match=f"Box '{box}'"):
+        read_box(box, 8, 8, Path("i.png"))
+
+
+def test_masks_are_float32(tmp_path):
+    assert read_mask(save(tmp_path / "m.png", np.zeros((2, 2), np.uint8))).dtype == torch.float32

@@ -1,0 +1,182 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+from lookright import InputError
+from lookright.methods import CAMAL, Loss
+from lookright.training.module import Training
+from lookright.training.run import load_run, resume, train
+from lookright.training.small_cnn import SmallCNN
+
+
+def weights(run):
+    return safetensors.torch.load_file(run / "model.safetensors")
+
+
+def assert_equal(one, other):
+    assert set(one) == set(other)
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+class Killed(BaseException):
+    """As sudden as a signal."""
+
+
+def kill_in_step(monkeypatch, step):
+    training_step = Training.training_step
+
+    def step_or_die(self, batch, index):
+        if self.global_step == step:
+            raise Killed
+        return training_step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", step_or_die)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, squares, settings):
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    return train(settings(squares, out, method="CAMAL", epochs=6))
+
+
+def test_a_run_has_what_is_needed_to_repeat_it(finished):
+    files = {path.name for path in finished.directory.iterdir()}
+    assert {"config.yaml", "environment.json", "metrics.csv", "model.safetensors", "last.ckpt"} <= files
+    environment = json.loads((finished.directory / "environment.json").read_text())
+    assert {"versions", "device", "seed", "data"} <= set(environment)
+    log = pd.read_csv(finished.directory / "metrics.csv")
+    assert {"step", "train/cross_entropy", "train/camal", "train/loss", "val/accuracy"} <= set(log)
+    total = log["train/cross_entropy"] + log["train/camal"]
+    assert total.dropna().to_numpy() == pytest.approx(log["train/loss"].dropna().to_numpy(), abs=1e-4)
+
+
+def test_it_learns(finished):
+    assert pd.read_csv(finished.directory / "metrics.csv")["val/accuracy"].max() > 0.8
+
+
+def test_the_weights_load_into_the_plain_model(finished):
+    model = SmallCNN(3, 8)
+    model.load_state_dict(weights(finished.directory))
+    image = torch.rand(2, 3, 32, 32)
+    assert torch.equal(model.eval()(image), finished.classifier(image).logits)
+    assert torch.equal(load_run(finished.directory).classifier(image).logits, finished.classifier(image).logits)
+
+
+def test_the_same_settings_give_the_same_weights(finished, squares, settings, tmp_path):
+    again = train(settings(squares, tmp_path / "again", method="CAMAL", epochs=6))
+    assert_equal(weights(again.directory), weights(finished.directory))
+    workers = train(settings(squares, tmp_path / "workers", method="CAMAL", epochs=6, workers=2))
+    assert_equal(weights(workers.directory), weights(finished.directory))
+
+
+@pytest.mark.parametrize("step", [1, 5, 8, 11, 12])
+def test_a_killed_run_resumes_bit_for_bit(finished, squares, settings, tmp_path, monkeypatch, step):
+    config = settings(squares, tmp_path / "killed", method="CAMAL", epochs=6, checkpoint_every=3)
+    with monkeypatch.context() as patch:
+        kill_in_step(patch, step)
+        with pytest.raises(Killed):
+            train(config)
+    assert not (tmp_path / "killed/model.safetensors").exists()
+    run = resume(tmp_path / "killed")
+    assert_equal(weights(run.directory), weights(finished.directory))
+    log, unbroken = (pd.read_csv(path / "metrics.csv") for path in (run.directory, finished.directory))
+    assert log["train/loss"].dropna().tolist() == unbroken["train/loss"].dropna().tolist()
+
+
+def test_a_run_with_accumulated_gradients_resumes_bit_for_bit(squares, settings, tmp_path, monkeypatch):
+    config = {"method": "CAMAL", "accumulate": 2, "batch_size": 9, "checkpoint_every": 1}
+    whole = train(settings(squares, tmp_path / "whole", **config))
+    with monkeypatch.context() as patch:
+        kill_in_step(patch, 4)
+        with pytest.raises(Killed):
+            train(settings(squares, tmp_path / "killed", **config))
+    assert_equal(weights(resume(tmp_path / "killed").directory), weights(whole.directory))
+
+
+def test_a_finished_run_is_not_resumed_or_overwritten(finished, squares, settings):
+    with pytest.raises(InputError, match="is finished"):
+        resume(finished.directory)
+    with pytest.raises(InputError, match="already holds files"):
+        train(settings(squares, finished.directory))
+
+
+def test_a_run_of_another_data_set_is_not_resumed(own_squares, settings, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_in_step(patch, 2)
+        with pytest.raises(Killed):
+            train(settings(own_squares, tmp_path / "run"))
+    shutil.copy(own_squares / "images/3.png", own_squares / "images/0.png")
+    table = pd.read_csv(own_squares / "labels.csv")
+    table.drop(index=1).to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="another data set|trained on a data set"):
+        resume(tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(squares, settings, tmp_path, monkeypatch):
+    forward = CAMAL.forward
+    calls = []
+
+    def explode(self, classifier, batch):
+        calls.append(1)
+        loss = forward(self, classifier, batch)
+        return Loss(loss.terms | {"camal": loss.terms["camal"] * torch.nan}) if len(calls) == 6 else loss
+
+    monkeypatch.setattr(CAMAL, "forward", explode)
+    with pytest.raises(InputError, match=r"became nan in step 5 \(cross_entropy .*, camal nan\)"):
+        train(settings(squares, tmp_path / "run", method="CAMAL"))
+    checkpoint = torch.load(tmp_path / "run/last.ckpt", weights_only=False)
+    assert checkpoint["global_step"] == 4
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+
+
+def test_the_best_weights_are_those_of_the_best_validation(squares, settings, tmp_path):
+    best = train(settings(squares, tmp_path / "best", epochs=6, select="best"))
+    last = train(settings(squares, tmp_path / "last", epochs=6, select="last"))
+    log = pd.read_csv(best.directory / "metrics.csv").dropna(subset="val/accuracy")
+    order = log.sort_values(["val/accuracy", "val/loss"], ascending=[False, True])
+    checkpoint = torch.load(best.directory / "last.ckpt", weights_only=False)
+    kept = checkpoint["callbacks"]["Checkpoints"]
+    assert kept["best_step"] == order["step"].iloc[0] + 1
+    assert_equal(kept["best_weights"], weights(best.directory))
+    final = {key.removeprefix("classifier.model."): value for key, value in checkpoint["state_dict"].items()}
+    assert_equal({key: final[key] for key in weights(last.directory)}, weights(last.directory))
+
+
+def test_patience_ends_training_early(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", epochs=12, lr=0.0, patience=2))
+    assert pd.read_csv(run.directory / "metrics.csv")["val/accuracy"].count() == 3
+
+
+def test_training_without_a_validation_split(own_squares, settings, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table[table["split"] != "val"].to_csv(own_squares / "labels.csv", index=False)
+    run = train(settings(own_squares, tmp_path / "run"))
+    assert (run.directory / "last.ckpt").is_file()
+    assert (run.directory / "model.safetensors").is_file()
+
+
+def test_a_method_that_needs_masks_refuses_data_without(own_squares, settings, tmp_path):
+    pd.read_csv(own_squares / "labels.csv").drop(columns="mask").to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="CAMAL needs masks, and none of the 18 training images"):
+        train(settings(own_squares, tmp_path / "run", method="CAMAL"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_share_of_the_masks_may_be_hidden(squares, settings, tmp_path):
+    few = train(settings(squares, tmp_path / "few", method="CAMAL", mask_share=0.1))
+    some = train(settings(squares, tmp_path / "some", method="CAMAL", mask_share=0.5))
+    assert not torch.equal(weights(few.directory)["fc.weight"], weights(some.directory)["fc.weight"])
+
+
+def test_batchnorm_can_stand_still(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", freeze_batchnorm=True))
+    assert weights(run.directory)["features.1.running_mean"].abs().max() == 0
+
+
+def test_bf16_trains(squares, settings, tmp_path):
+    assert (train(settings(squares, tmp_path / "run", precision="bf16")).directory / "model.safetensors").is_file()
