@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def write_squares(folder: Path, images: int = 90, size: int = 32) -> Path:
-    """Noise with one bright square: red, green or blue is the label, the square is the mask; every fifth has no mask."""
+    """Noise with one bright square, whose colour is the label and which is the mask; every fifth image has no mask."""
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
