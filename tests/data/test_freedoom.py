@@ -80,6 +80,13 @@ def test_a_place_that_the_player_does_not_reach_is_not_photographed(level, monke
     assert [level.photograph("DoomImp", random) for _ in range(10)] == [None] * 10
 
 
+def test_nothing_is_left_in_the_working_directory(tmp_path, monkeypatch):
+    pytest.importorskip("vizdoom")
+    monkeypatch.chdir(tmp_path)
+    Level("MAP30", height=120).close()
+    assert not any(tmp_path.iterdir())
+
+
 def test_unknown_level():
     with pytest.raises(InputError, match=r"No level 'MAP33'. Expected one of MAP01 to MAP32"):
         Level("MAP33", height=120)

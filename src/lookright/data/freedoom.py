@@ -1,6 +1,6 @@
 """One creature at a time in a level of the free game Freedoom, photographed by the game engine ViZDoom."""
 
-import os
+import tempfile
 from contextlib import closing
 from math import cos, exp, log, radians, sin
 from pathlib import Path
@@ -32,6 +32,8 @@ _PLAYER_RADIUS, _PLAYER_HEIGHT = 16, 56
 _RESOLUTIONS = ((160, 120), (200, 150), (256, 192), (320, 240), (400, 300), (512, 384), (640, 480), (1024, 768))
 _TINTING_ITEMS = ("Berserk", "BlurSphere", "Infrared", "InvulnerabilitySphere", "Megasphere", "RadSuit")
 _BODIES = {"Gibs", "Gore", "Monster"}  # the engine's categories of what may be taken for a second creature
+# Without these sections, or with gl_cachenodes, the engine leaves a folder in the working directory.
+_SETTINGS = "".join(f"[{game}.AutoExec]\nPath=\n" for game in ("Doom", "Heretic", "Hexen", "Strife", "Chex"))
 _SETTLING_TICS = (12, 24)  # a summoned creature starts in the air
 
 
@@ -80,9 +82,11 @@ class Level:
         if name not in LEVEL_NAMES:
             raise InputError(f"No level {name!r}. Expected one of {LEVEL_NAMES[0]} to {LEVEL_NAMES[-1]}.")
         self.name = name
-        with closing(_start(name, height, seed, planning=True)) as game:
+        self._folder = tempfile.TemporaryDirectory(prefix="lookright-")
+        settings = Path(self._folder.name) / "settings.ini"
+        with closing(_start(name, height, seed, settings, planning=True)) as game:
             self.plan = _read_plan(game.get_state())
-        self._game = _start(name, height, seed, planning=False)
+        self._game = _start(name, height, seed, settings, planning=False)
         for command in ("god", "notarget", *(f"remove {item}" for item in (*_TINTING_ITEMS, *self.plan.bodies))):
             self._game.send_game_command(command)
         self._wait(1)
@@ -91,6 +95,7 @@ class Level:
     def close(self) -> None:
         """End the game."""
         self._game.close()
+        self._folder.cleanup()
 
     def photograph(self, creature: str, random: np.random.Generator) -> Photograph | None:
         """Summon `creature` somewhere in the level and look at it; None if the place turns out not to be fit for it."""
@@ -141,7 +146,7 @@ def _warp(place: Float[np.ndarray, "2"]) -> str:
     return f"warp {place[0]:.0f} {place[1]:.0f}"
 
 
-def _start(name: str, height: int, seed: int, *, planning: bool) -> Any:
+def _start(name: str, height: int, seed: int, settings: Path, *, planning: bool) -> Any:
     try:
         import vizdoom
     except ModuleNotFoundError as error:
@@ -153,11 +158,12 @@ def _start(name: str, height: int, seed: int, *, planning: bool) -> Any:
         raise InputError(f"Cannot render {height} pixels high. Expected at most {_RESOLUTIONS[-1][1]}.")
     game = vizdoom.DoomGame()
     game.set_doom_game_path(str(Path(vizdoom.__file__).with_name("freedoom2.wad")))
-    game.set_doom_config_path(os.devnull)
+    settings.write_text(_SETTINGS)
+    game.set_doom_config_path(str(settings))
     game.set_doom_map(name)
     game.set_seed(seed)
     game.set_episode_timeout(0)
-    game.add_game_args("+sv_cheats 1 +cl_showsecretmessage 0")
+    game.add_game_args("+sv_cheats 1 +cl_showsecretmessage 0 +gl_cachenodes 0")
     game.set_window_visible(False)
     game.set_sound_enabled(False)
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, resolution))
