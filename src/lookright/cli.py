@@ -1,4 +1,4 @@
-"""The command line: `lookright demo | train | evaluate | explain | study | report | data | rl`."""
+"""The command line: `lookright demo | train | evaluate | explain | study | report | data | masks | rl`."""
 
 import inspect
 import sys
@@ -34,13 +34,7 @@ def train(arguments: list[str]) -> None:
     from lookright.training.run import train as train_run
     from lookright.training.settings import add_settings
 
-    parser = jsonargparse.ArgumentParser(prog="lookright train", exit_on_error=False)
-    parser.add_argument("--resume", type=Path, help="directory of an interrupted run, which then goes on")
-    if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        run = resume(parser.parse_args(arguments).resume)
-    else:
-        add_settings(parser)
-        run = train_run(parser.parse_args(arguments))
+    run = _train_or_resume("train", arguments, add_settings, train_run, resume)
     if run.settings.evaluate:
         _print_splits(evaluate_run(run)["splits"])
     print(f"Write the report with: lookright report {run.directory}")
@@ -158,6 +152,102 @@ def sheet(folder: Path, out: Path | None = None) -> None:
     print(out)
 
 
+def index(folder: Path) -> None:
+    """Write labels.csv into a folder of the layout domain/class/image.
+
+    Args:
+        folder: with one folder per domain, and in each one per class.
+    """
+    from lookright.data.domain_folders import index_domain_folders
+
+    print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
+
+
+def vlcs(archive: Path, out: Path) -> None:
+    """Check and unpack DomainBed's archive of VLCS, which is downloaded by hand.
+
+    Args:
+        archive: VLCS.tar.gz.
+        out: the folder to make.
+    """
+    from lookright.data.domain_folders import unpack_vlcs
+
+    print(f"{len(unpack_vlcs(archive, out))} images in {out}")
+
+
+def terra_incognita(out: Path) -> None:
+    """Download DomainBed's selection of the Caltech Camera Traps (6.5 GB).
+
+    Args:
+        out: the folder to make.
+    """
+    from lookright.data.terra_incognita import download_terra_incognita
+
+    print(f"{len(download_terra_incognita(out))} images in {out}")
+
+
+def masks(run: Path, data: Path, out: Path) -> None:
+    """Write the masks that ALIGN learned as a data set for any other method.
+
+    Args:
+        run: directory of a run of ALIGN.
+        data: folder with labels.csv.
+        out: the folder to make.
+    """
+    from lookright.training.masks import write_masks
+    from lookright.training.run import load_run
+
+    print(f"{len(write_masks(load_run(run), data, out))} masks in {out}")
+
+
+def rl_train(arguments: list[str]) -> None:
+    """Train an agent that plays a ViZDoom scenario from pixels, by PPO with a method's guidance."""
+    from lookright.rl.ppo import resume
+    from lookright.rl.ppo import train as train_agent
+    from lookright.rl.settings import add_settings
+
+    print(_train_or_resume("rl train", arguments, add_settings, train_agent, resume))
+
+
+def rl_evaluate(run: Path, episodes: int | None = None) -> None:
+    """Measure a trained agent: return, attention, faithfulness.
+
+    Args:
+        run: directory of the run.
+        episodes: to play; by default as many as the run's settings say.
+    """
+    from lookright.rl.evaluate import evaluate as evaluate_agent
+
+    _print_values(evaluate_agent(run, episodes))
+
+
+def rl_watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = False) -> None:
+    """Write a film of an episode with the agent's attention laid over it.
+
+    Args:
+        run: directory of the run.
+        out: the file to write; by default in the run's directory.
+        episode: which episode, a number that seeds it.
+        greedy: play the likeliest action instead of drawing one.
+    """
+    from lookright.rl.watch import watch
+
+    print(watch(run, out, episode, greedy))
+
+
+def rl_study(config: Path, out: Path | None = None, jobs: int = 1) -> None:
+    """Do the runs of a study of agents that are missing.
+
+    Args:
+        config: the study's YAML file.
+        out: directory of the study; by default `runs/` and the file's name.
+        jobs: runs at a time.
+    """
+    from lookright.rl.study import study
+
+    print(study(config, out, jobs).to_string(index=False))
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
@@ -168,6 +258,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "results": results,
     "data bestiary": bestiary,
     "data sheet": sheet,
+    "data index": index,
+    "data vlcs": vlcs,
+    "data terra_incognita": terra_incognita,
+    "masks": masks,
+    "rl train": rl_train,
+    "rl evaluate": rl_evaluate,
+    "rl watch": rl_watch,
+    "rl study": rl_study,
 }
 FILES = {"images", "directories"}
 
@@ -179,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = _show_warning
     try:
-        _run(arguments)
+        _run(_spelled_out(arguments))
     except KeyboardInterrupt:
         print(
             "lookright: interrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr
@@ -191,6 +289,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lookright: {_readable(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _spelled_out(arguments: list[str]) -> list[str]:
+    """`--some-option` as `--some_option`, and an option without a value as true.
+
+    >>> _spelled_out(["train", "--skip-unreadable", "--lr", "-1", "--weights=my-file"])
+    ['train', '--skip_unreadable', 'true', '--lr', '-1', '--weights=my-file']
+    """
+    spelled: list[str] = []
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if not name.startswith("--") or name == "--help":
+            spelled.append(argument)
+            continue
+        spelled.append("--" + name[2:].replace("-", "_") + equals + value)
+        if not equals and (position + 1 == len(arguments) or arguments[position + 1].startswith("--")):
+            spelled.append("true")
+    return spelled
 
 
 def _readable(error: Exception) -> str:
@@ -209,10 +325,10 @@ def _run(arguments: list[str]) -> None:
     if name is None:
         raise InputError(f"No command {arguments[0]!r}. Expected {', '.join(COMMANDS)}; see lookright --help.")
     rest = arguments[len(name.split()) :]
-    if name == "train":
-        train(rest)
-        return
     command = COMMANDS[name]
+    if command in (train, rl_train):
+        command(rest)
+        return
     parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
     listed = [parameter for parameter in inspect.signature(command).parameters if parameter in FILES]
     parser.add_function_arguments(command, as_positional=True, skip=set(listed))
@@ -220,6 +336,23 @@ def _run(arguments: list[str]) -> None:
         parser.add_argument(parameter, nargs="+", type=Path, help="one or several")
     namespace = parser.parse_args(rest)
     command(**{key: namespace[key] for key in inspect.signature(command).parameters})
+
+
+def _train_or_resume(
+    name: str,
+    arguments: list[str],
+    add_settings: Callable[[jsonargparse.ArgumentParser], None],
+    train: Callable[[jsonargparse.Namespace], Any],
+    resume: Callable[[Path], Any],
+) -> Any:
+    parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
+    parser.add_argument("--resume", type=Path, help="directory of an interrupted run, which then goes on")
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        return resume(parser.parse_args(arguments).resume)
+    add_settings(parser)
+    namespace = parser.parse_args(arguments)
+    del namespace["resume"]
+    return train(namespace)
 
 
 def _overview() -> str:
@@ -239,10 +372,18 @@ def _overview() -> str:
 def _print_splits(splits: dict[str, dict[str, Any]]) -> None:
     for split, values in splits.items():
         print(split)
-        for name, value in values.items():
-            shown = "undefined" if value is None else f"{value:.3f}" if isinstance(value, float) else value
-            print(f"  {name:<28} {shown}")
+        _print_values(values)
+
+
+def _print_values(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        shown = "undefined" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+        print(f"  {name:<28} {shown}")
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

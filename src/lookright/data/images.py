@@ -79,5 +79,5 @@ def _open(path: Path) -> Image.Image:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f"Cannot read {str(path)!r}: {error}. Expected a whole image file; repair or remove it, "
-            "or go on without such files with --skip_unreadable."
+            "or go on without such files with --skip-unreadable."
         ) from error
