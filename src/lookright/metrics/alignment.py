@@ -71,7 +71,7 @@ def pointing_game(
     target = mask >= 0.5
     hit = _dilate(target, tolerance)
     maximum = map >= map.amax((1, 2), keepdim=True) - _TIE
-    return _defined((maximum & hit).sum((1, 2)) / maximum.sum((1, 2)), target.any(2).any(1))
+    return _defined(_count(maximum & hit) / _count(maximum), target.flatten(1).any(1))
 
 
 def iou(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
@@ -85,12 +85,18 @@ def iou(map: Float[Tensor, "B h w"], mask: Float[Tensor, "B H W"]) -> Float[Tens
     """
     map, mask = _on_mask(minmax(map.float()), mask)
     target = mask >= 0.5
-    area = target.sum((1, 2))
-    threshold = map.flatten(1).sort(1, descending=True).values.gather(1, (area - 1).clamp_min(0)[:, None])[:, :, None]
+    area = _count(target)
+    highest = map.flatten(1).topk(max(int(area.max()), 1)).values if len(map) else map.flatten(1)
+    threshold = highest.gather(1, (area.long() - 1).clamp_min(0)[:, None])[:, :, None]
     above, tied = map > threshold + _TIE, (map - threshold).abs() <= _TIE
-    share = (area - above.sum((1, 2))) / tied.sum((1, 2))
-    intersection = (above & target).sum((1, 2)) + share * (tied & target).sum((1, 2))
+    share = (area - _count(above)) / _count(tied)
+    intersection = _count(above & target) + share * _count(tied & target)
     return _defined(intersection / (2 * area - intersection), area > 0)
+
+
+def _count(pixels: Tensor) -> Tensor:
+    # 64-bit counts take twice the time.
+    return pixels.sum((1, 2), dtype=torch.int32)
 
 
 def _on_mask(map: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
