@@ -53,6 +53,14 @@ def test_every_creature_stands_in_the_middle_of_the_photograph(level, creature):
         assert columns.min() - 8 <= 80 <= columns.max() + 8
 
 
+@pytest.mark.parametrize("height", [80, 150])
+def test_the_view_is_the_same_at_every_size(level, height):
+    with closing(Level("MAP30", height)) as other:
+        photographs = [next_photograph(each, "Revenant", np.random.default_rng(5)) for each in (level, other)]
+    assert photographs[1].image.shape == (height, round(4 / 3 * height), 3)
+    assert photographs[1].mask.mean() == pytest.approx(photographs[0].mask.mean(), rel=0.1)
+
+
 def test_the_mask_is_exactly_what_changes_when_the_creature_goes(level):
     random = np.random.default_rng(2)
     for _ in range(10):

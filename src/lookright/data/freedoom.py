@@ -2,7 +2,7 @@
 
 import tempfile
 from contextlib import closing
-from math import cos, exp, log, radians, sin
+from math import atan, cos, degrees, exp, log, radians, sin
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Level:
 
     Args:
         name: `MAP01` to `MAP32`.
-        height: the least height of a photograph in pixels; the width is 4/3 of the height.
+        height: of a photograph in pixels; the width is 4/3 of the height, and spans 90 degrees.
         seed: of the engine's own chance. The same seed and calls give the same photographs.
 
     Raises:
@@ -87,9 +87,13 @@ class Level:
         with closing(_start(name, height, seed, settings, planning=True)) as game:
             self.plan = _read_plan(game.get_state())
         self._game = _start(name, height, seed, settings, planning=False)
-        for command in ("god", "notarget", *(f"remove {item}" for item in (*_TINTING_ITEMS, *self.plan.bodies))):
+        self._width, self._height = round(4 / 3 * height), height
+        angle = degrees(2 * atan(self._game.get_screen_width() / self._width))
+        for command in ("god", "notarget", f"fov {angle:.0f}"):
             self._game.send_game_command(command)
-        self._wait(1)
+        for item in (*_TINTING_ITEMS, *self.plan.bodies):
+            self._game.send_game_command(f"remove {item}")
+        self._wait(35)  # the field of view widens slowly
         self._heading = self._game.get_state().game_variables[2]
 
     def close(self) -> None:
@@ -127,7 +131,10 @@ class Level:
         if (x, y) != tuple(eye) or [label.object_name for label in seen] != [creature]:
             return None
         # A label's value is the object's number in this frame alone.
-        return Photograph(state.screen_buffer, state.labels_buffer == seen[0].value)
+        mask = state.labels_buffer == seen[0].value
+        top, left = (mask.shape[0] - self._height) // 2, (mask.shape[1] - self._width) // 2
+        middle = np.s_[top : top + self._height, left : left + self._width]
+        return Photograph(state.screen_buffer[middle], mask[middle])
 
     def _turn(self, heading: float) -> None:
         self._game.set_action([(self._heading - heading + 180) % 360 - 180])
