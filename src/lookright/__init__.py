@@ -1,5 +1,6 @@
 """Train image classifiers, and agents that play from pixels, to look at the right evidence; measure it; show it."""
 
+from lookright import attribution, metrics
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError

@@ -1,1 +1,37 @@
-""""""
+"""Images and masks: the native folder, its splits, and the built-in data set."""
+
+from lookright.data.contact_sheet import contact_sheet
+from lookright.data.dataset import Augmentation, Collate, ImageDataset, ShuffledBatches, read_samples
+from lookright.data.mask_controls import Inverted, MaskControl, RandomImage, Uniform
+from lookright.data.protocols import (
+    GivenSplits,
+    LeaveOneDomainOut,
+    OpenSet,
+    Protocol,
+    Shortcut,
+    TrainOnOneDomain,
+    WithinDomain,
+)
+from lookright.data.table import class_names, read_table
+
+__all__ = [
+    "Augmentation",
+    "Collate",
+    "GivenSplits",
+    "ImageDataset",
+    "Inverted",
+    "LeaveOneDomainOut",
+    "MaskControl",
+    "OpenSet",
+    "Protocol",
+    "RandomImage",
+    "Shortcut",
+    "ShuffledBatches",
+    "TrainOnOneDomain",
+    "Uniform",
+    "WithinDomain",
+    "class_names",
+    "contact_sheet",
+    "read_samples",
+    "read_table",
+]
