@@ -100,7 +100,7 @@ def test_summary_leaves_out_what_is_undefined():
 
 
 def test_finished_run_is_evaluated_anew(tmp_path):
-    tiny = {"scenario": "basic", "num_envs": 1, "num_steps": 4, "total_timesteps": 4, "checkpoint_episodes": 0}
+    tiny = {"scenario": "basic", "num_envs": 1, "num_steps": 8, "total_timesteps": 8, "checkpoint_episodes": 0}
     run = ppo.train({"out": str(tmp_path / "run"), **tiny, "episodes": 1})
     before = json.loads((run / "result.json").read_text())
     assert evaluate(run) == before
@@ -110,7 +110,7 @@ def test_finished_run_is_evaluated_anew(tmp_path):
     assert len(pd.read_csv(run / "evaluation" / "episodes.csv")) == 2
     agent = load_agent(run)
     assert isinstance(agent.classifier, Classifier)
-    assert agent.settings.num_steps == 4
+    assert agent.settings.num_steps == 8
     (run / "model.safetensors").unlink()
     with pytest.raises(InputError, match="not finished"):
         evaluate(run)

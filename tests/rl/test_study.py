@@ -9,7 +9,7 @@ CONFIG = {
     "scenarios": ["basic", "take_cover"],
     "methods": {"PPO": {"method": "ERM"}, "CAMAL": {}},
     "seeds": [0],
-    "settings": {"num_envs": 1, "num_steps": 4, "total_timesteps": 4, "checkpoint_episodes": 0, "episodes": 1},
+    "settings": {"num_envs": 1, "num_steps": 8, "total_timesteps": 8, "checkpoint_episodes": 0, "episodes": 1},
 }
 
 
@@ -34,8 +34,8 @@ def test_study_does_what_is_missing(tmp_path, monkeypatch):
     for run, time in written.items():
         assert (out / run / "model.safetensors").stat().st_mtime_ns == time
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), table, check_dtype=False, rtol=1e-4)
-    with pytest.raises(InputError, match="has num_steps = 4, and the study now says 8"):
-        study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "num_steps": 8}), out)
+    with pytest.raises(InputError, match=r"has gamma = 0\.99, and the study now says 0\.5"):
+        study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "gamma": 0.5}), out)
 
 
 def test_bad_studies_are_refused(tmp_path):

@@ -127,10 +127,10 @@ def instantiate(namespace: jsonargparse.Namespace) -> PPOSettings:
             f"total_timesteps = {settings.total_timesteps} is less than one update of num_envs x num_steps = "
             f"{settings.num_envs} x {settings.num_steps} = {settings.batch_size} decisions; raise it."
         )
-    if settings.batch_size % settings.num_minibatches:
+    if settings.batch_size % settings.num_minibatches or settings.batch_size < 2 * settings.num_minibatches:
         raise InputError(
             f"num_minibatches = {settings.num_minibatches} does not divide num_envs x num_steps = "
-            f"{settings.batch_size}; take one that does."
+            f"{settings.batch_size} into parts of two or more decisions; take one that does."
         )
     if settings.method.takes_turns:
         raise InputError(

@@ -69,7 +69,11 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a region with a neighbour outside it."""
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
+    """The pixels with a neighbour on the other side of a region's rim."""
+    outline = np.zeros_like(mask)
+    across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
+    outline[:, 1:] |= across
+    outline[:, :-1] |= across
+    outline[1:] |= down
+    outline[:-1] |= down
+    return outline
