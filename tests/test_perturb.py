@@ -6,6 +6,7 @@ import torch
 import torchvision.transforms.v2.functional as transforms
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonargparse import auto_cli
 
 from lookright import InputError
 from lookright.perturb import (
@@ -13,6 +14,7 @@ from lookright.perturb import (
     Inpaint,
     MeanFill,
     Noise,
+    Perturbation,
     Shuffle,
     ZeroFill,
     blend,
@@ -202,3 +204,11 @@ def test_operators_that_do_not_read_keep_give_the_same_with_and_without(perturba
     image = images(1, 3, 6, 6)
     assert not perturbation.reads_keep
     assert torch.equal(perturbation(image, torch.zeros(1, 6, 6)), perturbation(image))
+
+
+def test_a_configuration_names_an_operator_and_its_settings():
+    def chosen(fill: Perturbation) -> Perturbation:
+        return fill
+
+    arguments = ["--fill=lookright.perturb.Blur", "--fill.sigma=0.1"]
+    assert auto_cli(chosen, args=arguments, as_positional=False) == Blur(sigma=0.1)
