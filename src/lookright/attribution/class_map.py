@@ -10,4 +10,4 @@ from lookright.classifier import Classifier, Output
 
 def class_map(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
     """`cam` where the head is average pooling + Linear, `grad_cam` everywhere else."""
-    return (cam if classifier.has_linear_map(output) else grad_cam)(classifier, output, target)
+    return (cam if classifier.cam_is_exact else grad_cam)(classifier, output, target)

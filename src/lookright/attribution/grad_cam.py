@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lookright.attribution.gradient import feature_gradient
+from lookright.attribution.precision import at_least_float32
 from lookright.classifier import Classifier, Output
 
 
@@ -20,4 +21,4 @@ def grad_cam(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) 
     gradient = feature_gradient(output, target)
     # b: image, k: channel, h w: grid
     with torch.autocast(gradient.device.type, enabled=False):
-        return torch.einsum("bk,bkhw->bhw", gradient.mean((2, 3)), output.features.float())
+        return torch.einsum("bk,bkhw->bhw", gradient.mean((2, 3)), at_least_float32(output.features))

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lookright.attribution.precision import at_least_float32
 from lookright.classifier import Output
 from lookright.errors import InputError
 
@@ -23,11 +24,12 @@ def feature_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor,
             "Call classifier(image) with gradients enabled: torch.enable_grad(), and no torch.inference_mode()."
         )
     score = output.logits.gather(1, target[:, None]).sum()
+    whole = output.whole or output
     (gradient,) = torch.autograd.grad(
-        score, output.features, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
+        score, whole.features, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
     )
     if gradient is None:
         raise InputError(
             "The features do not lie on the path to the logits. Name another layer: Classifier(model, features=...)."
         )
-    return gradient.float()
+    return at_least_float32(gradient[output.start : output.start + len(output.logits)])

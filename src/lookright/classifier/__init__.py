@@ -2,5 +2,6 @@
 
 from lookright.classifier.classifier import Classifier, Output
 from lookright.classifier.mode import evaluating
+from lookright.classifier.route import Route
 
-__all__ = ["Classifier", "Output", "evaluating"]
+__all__ = ["Classifier", "Output", "Route", "evaluating"]

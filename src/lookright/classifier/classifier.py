@@ -1,12 +1,23 @@
 """One forward of any classifier gives logits, embedding and features."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from lookright.classifier.route import Route, find_route
+from lookright.classifier.tap import tapped
+from lookright.classifier.trace import Site, logits_of
+from lookright.errors import InputError
+
+Edit = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,8 @@ class Output:
 
     Attributes:
         logits: (B, K).
-        embedding: (B, D), the input of the final linear layer, before dropout.
+        embedding: (B, D), the input of the final linear layer, before dropout. Where a model averages several linear
+            layers (distillation heads), their inputs side by side; where it has none, the mean of the features.
         features: (B, C, h, w), the last spatial feature map, on the path to the logits.
         whole: where these are some rows of a forward over more images, what that forward gave: a slice of the features
             is not on the path to the logits, so a gradient is taken with respect to `whole.features`.
@@ -39,28 +51,27 @@ class Output:
         )
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and every submodule back into its own mode afterwards.
-
-    >>> block = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3).eval())
-    >>> with evaluating(block):
-    ...     block.training
-    False
-    >>> block.training, block[0].training, block[1].training
-    (True, True, False)
-    """
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule, mode in modes:
-            submodule.training = mode
-
-
 class Classifier(nn.Module):
     """Wraps the user's own classifier, which stays `classifier.model`, unchanged.
+
+    The features are the last spatial map through which everything passes that the logits know of the image: what is
+    average-pooled in a ResNet, the tokens that enter the last block of a ViT with a class token. They are found from
+    the graph of one forward of a copy without weights, once: at construction where the model tells its input size
+    (timm, torchvision, Hugging Face), else at the first image.
+
+    A forward runs `model(image)` once, with hooks that do not outlive it. Under `torch.compile(classifier)`, timm
+    models whose head follows the features go through `forward_features` and `forward_head` instead, without hooks and
+    so without a graph break; other models run eagerly there.
+
+    Args:
+        model: maps an image to logits: a tensor, a tuple that starts with it, or an object with `.logits`. What
+            `torch.compile` returned is read through its original module.
+        features: the module whose output is to be the features (itself, or its dotted name), instead of those found.
+        head: the final linear layer, likewise.
+        input_size: (C, H, W) of an image, to look with at once where the model does not tell.
+
+    Raises:
+        InputError: the model has no head, is wrapped for several devices or scripted, or has no spatial feature map.
 
     >>> import timm
     >>> classifier = Classifier(timm.create_model("resnet18", num_classes=10))
@@ -69,31 +80,161 @@ class Classifier(nn.Module):
     (torch.Size([2, 10]), torch.Size([2, 512]), torch.Size([2, 512, 2, 2]))
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        features: nn.Module | str | None = None,
+        head: nn.Module | str | None = None,
+        input_size: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__()
+        model = getattr(model, "_orig_mod", model)
+        _check(model)
         self.model = model
+        self._named = (_name(model, features, "features"), _name(model, head, "head"))
+        self._route: Route | None = None
+        if input_size is not None:
+            self._route = find_route(model, input_size, *self._named)
+        elif (usual := _usual_input_size(model)) is not None:
+            try:
+                self._route = find_route(model, usual, *self._named, weightless=True)
+            except Exception:  # Built for another size than usual: the first image tells.
+                self._route = None
 
     @property
-    def head(self) -> nn.Linear:
-        """The final linear layer."""
-        return [module for module in self.model.modules() if isinstance(module, nn.Linear)][-1]
+    def route(self) -> Route:
+        """Where features, embedding and head are.
 
-    def has_linear_map(self, output: Output) -> bool:
-        """Whether the head is average pooling + Linear, so that the class activation map is exact."""
-        pooled = output.features.mean((2, 3))
-        return pooled.shape == output.embedding.shape and torch.allclose(pooled, output.embedding, rtol=1e-2, atol=1e-3)
+        Raises:
+            InputError: if no image was seen yet and the model does not tell its input size.
+        """
+        if self._route is None:
+            raise InputError(
+                f"The layers of {type(self.model).__name__} are not known before the first image. Run one, or give its "
+                "size: Classifier(model, input_size=(C, H, W))."
+            )
+        return self._route
 
-    def forward(self, image: Float[Tensor, "B C H W"]) -> Output:
-        """Run the model once."""
-        captured: dict[str, Tensor] = {}
-        pool = self.model.global_pool if hasattr(self.model, "global_pool") else self.model.avgpool  # type: ignore
-        hooks = [
-            pool.register_forward_pre_hook(lambda _, args: captured.update(features=args[0])),
-            self.head.register_forward_pre_hook(lambda _, args: captured.update(embedding=args[0])),
-        ]
-        try:
-            logits = self.model(image)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return Output(logits, captured["embedding"], captured["features"])
+    @property
+    def head(self) -> nn.Linear | None:
+        """The final linear layer; None where there is none, or more than one."""
+        head = None if self.route.head is None else self.model.get_submodule(self.route.head)
+        return head if isinstance(head, nn.Linear) else None
+
+    @property
+    def cam_is_exact(self) -> bool:
+        """Whether the logits are linear in the mean of the features, so that `cam` is closed-form."""
+        return self.route.linear
+
+    @property
+    def class_weight(self) -> Float[Tensor, "K D"]:
+        """The weight of the final linear layer, or of the 1×1 convolution that stands for it."""
+        if self.route.head is None:
+            raise InputError(f"{type(self.model).__name__} has no single final linear layer.")
+        weight: Tensor = self.model.get_submodule(self.route.head).weight  # type: ignore[assignment]
+        return weight.flatten(1)
+
+    def forward(self, image: Float[Tensor, "B C H W"], edit: Edit | None = None) -> Output:
+        """Run the model once.
+
+        Args:
+            image: (B, C, H, W), normalised as the model expects. Let it require gradients for maps on the input.
+            edit: makes other features of the same shape from the features (B, C, h, w); the model goes on from them,
+                and they are the features in the output.
+        """
+        if self._route is None:
+            self._route = find_route(self.model, tuple(image.shape[1:]), *self._named)
+        if torch.compiler.is_compiling() and self._route.methods:
+            return self._forward_by_methods(image, edit)
+        return self._forward_with_hooks(image, edit)
+
+    def _forward_by_methods(self, image: Tensor, edit: Edit | None) -> Output:
+        model: Any = self.model
+        tensor = model.forward_features(image)
+        features = self.route.grid.features(tensor, image.shape[2:])
+        if edit is not None:
+            features = _edited(features, edit)
+        embedding = model.forward_head(self.route.grid.restore(features, tensor), pre_logits=True)
+        return Output(model.get_classifier()(embedding), embedding, features)
+
+    @torch.compiler.disable
+    def _forward_with_hooks(self, image: Tensor, edit: Edit | None) -> Output:
+        route, seen = self.route, {}
+
+        with ExitStack() as stack:
+
+            def at_features(tensor: Tensor) -> Tensor:
+                features = route.grid.features(tensor, image.shape[2:])
+                if edit is not None:
+                    features = _edited(features, edit)
+                if torch.is_grad_enabled():
+                    if not features.requires_grad:  # A frozen backbone: maps still differentiate from here on.
+                        features = features.requires_grad_().clone()
+                    if not route.linear:  # Fused attention has no second derivative.
+                        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                seen[route.features] = features
+                return route.grid.restore(features, tensor)
+
+            def at_embedding(site: Site) -> Callable[[Tensor], Tensor]:
+                module = self.model.get_submodule(site.module)
+
+                def keep(tensor: Tensor) -> Tensor:
+                    seen[site] = tensor
+                    return tensor.clone() if isinstance(module, _DropoutNd) and module.inplace else tensor
+
+                return keep
+
+            if torch.is_grad_enabled() and image.requires_grad:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            taps = [(site, at_embedding(site)) for site in route.embedding]
+            stack.enter_context(tapped(self.model, [(route.features, at_features), *taps]))
+            logits = logits_of(self.model(image))
+        missing = [site.module for site in (route.features, *route.embedding) if site not in seen]
+        if missing:
+            raise InputError(
+                f"{missing[0]} was not called in this forward, though it was when the classifier looked at the model. "
+                "Wrap the model again after changing it."
+            )
+        features = seen[route.features]
+        embedding = [seen[site].flatten(1) for site in route.embedding] or [features.mean((2, 3))]
+        return Output(logits, embedding[0] if len(embedding) == 1 else torch.cat(embedding, 1), features)
+
+
+def _edited(features: Tensor, edit: Edit) -> Tensor:
+    edited = edit(features)
+    if edited.shape != features.shape:
+        raise InputError(f"edit made {tuple(edited.shape)} of features {tuple(features.shape)}. Keep the shape.")
+    return edited
+
+
+def _check(model: nn.Module) -> None:
+    kind = type(model).__name__
+    if isinstance(model, (DistributedDataParallel, DataParallel)):
+        raise InputError(f"The model is wrapped in {kind}. Wrap the other way round: {kind}(Classifier(model)).")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(f"{kind} is scripted, and its layers cannot be read. Give the module it was made from.")
+    if getattr(model, "num_classes", None) == 0:
+        raise InputError(f"{kind} has no head (num_classes=0). Create it with the number of classes.")
+
+
+def _name(model: nn.Module, module: nn.Module | str | None, argument: str) -> str | None:
+    if module is None:
+        return None
+    for name, candidate in model.named_modules():
+        if name and (candidate is module or name == module):
+            return name
+    raise InputError(f"{argument}={module!r} is no module of {type(model).__name__}. Give a module of it or its name.")
+
+
+def _usual_input_size(model: nn.Module) -> tuple[int, int, int] | None:
+    """(C, H, W) as timm, Hugging Face and torchvision models tell it."""
+    if isinstance(told := getattr(model, "pretrained_cfg", None), dict) and "input_size" in told:
+        size = getattr(getattr(model, "patch_embed", None), "img_size", None) or told["input_size"][1:]
+        return (told["input_size"][0], *size)
+    if (config := getattr(model, "config", None)) is not None and hasattr(config, "num_channels"):
+        size = getattr(config, "image_size", None) or 224
+        return (config.num_channels, *(size if isinstance(size, (tuple, list)) else (size, size)))
+    if type(model).__module__.startswith("torchvision.models."):
+        size = getattr(model, "image_size", 224)
+        return (3, size, size)
+    return None

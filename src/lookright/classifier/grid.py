@@ -1,7 +1,7 @@
-"""Channels first, channels last, tokens: how a model lays out its spatial features, and the way to (B, C, h, w) and back."""
+"""How a model lays out its spatial features, and the way to (B, C, h, w) and back."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +27,7 @@ class Grid:
     prefix: int = 0
     aspect: float = 1.0
 
-    def features(self, tensor: Tensor, image_size: tuple[int, int]) -> Tensor:
+    def features(self, tensor: Tensor, image_size: Sequence[int]) -> Tensor:
         """The tensor as (B, C, h, w): a view, without the prefix tokens."""
         if self.axes == "BCHW":
             return tensor
@@ -38,7 +38,7 @@ class Grid:
         rows, columns = min(_factors(patches.shape[1]), key=lambda size: abs(math.log(size[0] / size[1] / ratio)))
         if abs(rows - columns * ratio) >= 1:
             raise InputError(
-                f"{patches.shape[1]} patch tokens do not fill a grid with the shape of the image, {image_size}. "
+                f"{patches.shape[1]} patch tokens do not fill a grid with the shape of the image, {tuple(image_size)}. "
                 "Maps need every patch: switch patch dropout and token pruning off."
             )
         return patches.transpose(1, 2).unflatten(2, (rows, columns))
@@ -54,7 +54,7 @@ class Grid:
 
 
 def find_grid(
-    shape: torch.Size, image_shape: torch.Size, sizes: Iterable[tuple[int, int]] = (), prefix: int | None = None
+    shape: torch.Size, image_shape: torch.Size, sizes: Sequence[tuple[int, int]] = (), prefix: int | None = None
 ) -> Grid | None:
     """The layout of a tensor of this shape, or None if it is not a map of at least two positions.
 

@@ -1,13 +1,12 @@
 """The part of the autograd graph that lies between an image and the logits computed from it."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Container, Iterable
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
-# What a node of the graph does to the positions of a map: starts of names.
+# What an operation does to the positions of a map: starts of names.
 _MIXES = ("Bmm", "Baddbmm", "ScaledDotProduct", "Convolution")
 _POOLS = ("Mean", "Sum", "Max", "Amax", "AdaptiveAvgPool", "AvgPool", "AdaptiveMaxPool")
 _DROPS = ("Select", "Slice", "Index", "Gather", "Split", "Unbind", "Unfold")
@@ -32,89 +31,76 @@ class Vertex(NamedTuple):
         """Whether it has another value's numbers, in the same order."""
         return self.operation in _RESHAPES
 
-    @property
-    def is_view(self) -> bool:
-        """Whether it has another value's numbers, in any order."""
-        return self.operation in _RESHAPES + _PERMUTES
-
-
-def vertex(tensor: Tensor) -> Vertex | None:
-    """The value that a tensor holds, after all in-place changes so far; None outside any graph."""
-    if not (torch.is_tensor(tensor) and tensor.requires_grad):
-        return None
-    return Vertex(*get_gradient_edge(tensor)[:2])
-
 
 class Reading(NamedTuple):
     """What happens to the positions of a map on one of the ways from it to the logits."""
 
-    dropped: bool
-    pooled: bool
-    mixed: bool
+    dropped: bool = False
+    pooled: bool = False
+    mixed: bool = False
+
+    def after(self, value: Vertex) -> "Reading":
+        """The reading of what `value` was computed from."""
+        name, node = value.operation, value.node
+        # A mean that keeps its axis normalises channels; one over the first axis averages heads.
+        pools = not getattr(node, "_saved_keepdim", False) and getattr(node, "_saved_dim", None) not in (0, (0,))
+        return Reading(
+            self.dropped or name.startswith(_DROPS),
+            self.pooled or (name.startswith(_POOLS) and pools),
+            self.mixed or name.startswith(_MIXES),
+        )
 
 
 class Path:
-    """All ways from `start` (an image) to `end` (its logits).
+    """All ways from `start`, an image, to `end`, its logits.
 
     Attributes:
-        following: each value on a way, with the values it was computed from, as far as they depend on the image.
-        readings: for each value, what happens to it on the ways to the logits.
+        sources: each value on a way, with the values on a way that it was computed from; sources come first.
     """
 
-    def __init__(self, end: Tensor, start: Tensor) -> None:
-        self.end, self.start = vertex(end), vertex(start)
-        self.following: dict[Vertex, list[Vertex]] = {}
-        if self.end is None:
-            return
-        towards_start = self._sort(self.end)
-        reaching = {self.start}
-        for value in towards_start:
-            sources = [source for source in _sources(value) if source in reaching]
-            if sources or value == self.start:
-                reaching.add(value)
-                self.following[value] = sources
-        self._below = {self.start: 1}
-        for value, sources in self.following.items():
-            if value != self.start:
-                self._below[value] = sum(self._below[source] for source in sources)
-        self._above = dict.fromkeys(self.following, 0)
-        self.readings: dict[Vertex, set[Reading]] = {value: set() for value in self.following}
-        if self.end in self.following:
-            self._above[self.end] = 1
-            self.readings[self.end].add(Reading(False, False, False))
-        for value in reversed(self.following):
-            name = value.operation
-            for source in self.following[value]:
-                self._above[source] += self._above[value]
-                self.readings[source] |= {
-                    Reading(
-                        dropped or name.startswith(_DROPS),
-                        pooled or (name.startswith(_POOLS) and not getattr(value.node, "_saved_keepdim", False)),
-                        mixed or name.startswith(_MIXES),
-                    )
-                    for dropped, pooled, mixed in self.readings[value]
-                }
+    def __init__(self, end: Vertex, start: Vertex) -> None:
+        self.start, self.end = start, end
+        self.sources: dict[Vertex, list[Vertex]] = {}
+        for value in _sorted(end):
+            sources = [source for source in _sources(value) if source in self.sources]
+            if sources or value == start:
+                self.sources[value] = sources
+        self._ways_below: dict[Vertex, int] = {}
+        for value, sources in self.sources.items():
+            self._ways_below[value] = sum(self._ways_below[source] for source in sources) or 1
+        self._ways_above = dict.fromkeys(self.sources, 0)
+        self._readings: dict[Vertex, set[Reading]] = {value: set() for value in self.sources}
+        if self.end in self.sources:
+            self._ways_above[self.end] = 1
+            self._readings[self.end].add(Reading())
+        for value, sources in reversed(self.sources.items()):
+            readings = {reading.after(value) for reading in self._readings[value]}
+            for source in sources:
+                self._ways_above[source] += self._ways_above[value]
+                self._readings[source] |= readings
 
     def __contains__(self, value: Vertex | None) -> bool:
-        return value in self.following
+        return value in self.sources
 
-    def is_cut(self, value: Vertex) -> bool:
-        """Whether every way passes here: all that the logits know of the image, this value knows.
+    def share(self, value: Vertex) -> float:
+        """The share of all ways that pass here: at 1, this value knows all that the logits know of the image.
 
         The ways through a value are those above it times those below.
         """
-        return self._above[value] * self._below[value] == self._below[self.end]
+        if value not in self.sources:
+            return 0.0
+        return self._ways_above[value] * self._ways_below[value] / self._ways_below[self.end]
 
     def is_spread(self, value: Vertex) -> bool:
         """Whether all positions of this map reach the logits, and not only the class token's.
 
         Either tokens are mixed later on, or none is dropped before pooling.
         """
-        readings = self.readings[value]
-        return any(reading.mixed for reading in readings) or Reading(True, False, False) not in readings
+        readings = self._readings[value]
+        return any(reading.mixed for reading in readings) or Reading(dropped=True) not in readings
 
     def is_average_then_linear(self, value: Vertex, prefix: int) -> bool:
-        """Whether the logits are one linear layer on the mean over the positions of this map: CAM is exact."""
+        """Whether the logits are one linear layer on the mean over the positions of this map, without its prefix."""
         average = linear = 0
         step = self.end
         while step != value:
@@ -122,57 +108,66 @@ class Path:
                 average += 1
             elif step.operation in ("Addmm", "Mm", "Convolution"):
                 linear += 1
-            elif step.operation == "Slice":
-                if not prefix or (step.node._saved_dim, step.node._saved_start) != (1, prefix):
-                    return False
+            elif prefix and step.operation == "Slice" and _start_of_slice(step) == (1, prefix):
                 prefix = 0
-            elif not step.is_view:
+            elif not (step.is_reshape or step.operation in _PERMUTES):
                 return False
-            if len(self.following[step]) != 1:
+            if len(self.sources[step]) != 1:
                 return False
-            (step,) = self.following[step]
+            (step,) = self.sources[step]
         return average == linear == 1 and prefix == 0
 
-    def reachable(self, values: Iterable[Vertex | None]) -> set[Vertex]:
+    def nearest(self, wanted: Container[Vertex]) -> list[Vertex]:
+        """The wanted values that are reached from the end without passing another."""
+        found: dict[Vertex, None] = {}
+        seen, pending = set(), [self.end]
+        for value in pending:
+            if value in wanted:
+                found[value] = None
+            elif value not in seen:
+                seen.add(value)
+                pending += self.sources[value]
+        return list(found)
+
+    def below(self, values: Iterable[Vertex]) -> set[Vertex]:
         """These values and all that they were computed from."""
-        seen: set[Vertex] = set()
-        pending = [value for value in values if value in self.following]
+        seen, pending = set(), list(values)
         while pending:
             value = pending.pop()
             if value not in seen:
                 seen.add(value)
-                pending += self.following[value]
+                pending += self.sources[value]
         return seen
 
-    def is_reached_without(self, removed: Iterable[Vertex]) -> bool:
-        """Whether a way remains when these values are taken out."""
-        seen, pending = set(removed), [self.end]
-        while pending:
-            value = pending.pop()
-            if value == self.start and value not in seen:
-                return True
-            if value not in seen:
-                seen.add(value)
-                pending += self.following[value]
-        return False
 
-    @staticmethod
-    def _sort(end: Vertex) -> list[Vertex]:
-        """Every value that `end` was computed from, sources before what they give."""
-        order: list[Vertex] = []
-        seen = {end}
-        pending = [(end, iter(_sources(end)))]
-        while pending:
-            value, sources = pending[-1]
-            source = next((source for source in sources if source not in seen), None)
-            if source is None:
-                order.append(value)
-                pending.pop()
-            else:
-                seen.add(source)
-                pending.append((source, iter(_sources(source))))
-        return order
+def vertex(tensor: Tensor) -> Vertex | None:
+    """The value that a tensor holds, after all in-place changes so far; None outside any graph."""
+    if not tensor.requires_grad:
+        return None
+    edge = get_gradient_edge(tensor)
+    return Vertex(edge.node, edge.output_nr)
 
 
 def _sources(value: Vertex) -> list[Vertex]:
-    return [Vertex(*source) for source in value.node.next_functions if source[0] is not None]
+    return [Vertex(node, output) for node, output in value.node.next_functions if node is not None]
+
+
+def _start_of_slice(value: Vertex) -> tuple[int, int]:
+    node: Any = value.node
+    return node._saved_dim, node._saved_start
+
+
+def _sorted(end: Vertex) -> list[Vertex]:
+    """Every value that `end` was computed from, sources first."""
+    order, seen = [], {end}
+    pending = [(end, iter(_sources(end)))]
+    while pending:
+        value, sources = pending[-1]
+        source = next((source for source in sources if source not in seen), None)
+        if source is None:
+            order.append(value)
+            pending.pop()
+        else:
+            seen.add(source)
+            pending.append((source, iter(_sources(source))))
+    return order

@@ -1,7 +1,8 @@
-"""Where a model's features, embedding and head are: found by structure, from the graph of one forward without weights."""
+"""Where a model's features, embedding and head are: found from the graph of one forward without weights."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from lookright.classifier.tap import tapped
 from lookright.classifier.trace import Site, Trace, full_copy, logits_of, record, weightless_copy
 from lookright.errors import InputError
 
+# Where branches meet only in the last layers, no map carries everything; then one is taken that nearly does.
+_SHARES = (1.0, 0.9)
 _LISTED = 8
 
 
@@ -27,8 +30,7 @@ class Route:
             the mean of the features over their grid stands in.
         head: name of the final linear layer (an `nn.Linear` or a 1×1 convolution), where there is exactly one.
         linear: the logits are the head on the mean of the features over their grid, so that CAM is exact.
-        whole: whether all that the logits know of the image passes the features.
-        methods: the model can be run by timm's `forward_features` and `forward_head`, without hooks.
+        methods: timm's `forward_features` and `forward_head` lead here as well, without hooks.
     """
 
     features: Site
@@ -36,20 +38,25 @@ class Route:
     embedding: tuple[Site, ...]
     head: str | None
     linear: bool
-    whole: bool = True
     methods: bool = False
 
 
 def find_route(
-    model: nn.Module, image_shape: tuple[int, ...], features: str | None = None, head: str | None = None
+    model: nn.Module,
+    image_shape: tuple[int, ...],
+    features: str | None = None,
+    head: str | None = None,
+    weightless: bool = False,
 ) -> Route:
-    """Run a copy without weights and follow the graph from the logits back to the image.
+    """Run a copy of the model, without weights, and follow the graph from the logits back to the image.
 
     Args:
         model: any classifier; neither run nor touched.
         image_shape: (C, H, W).
         features: name of the module whose output is to be the features, instead of those found.
         head: name of the final linear layer, instead of the one found.
+        weightless: give up where a copy without weights does not run (it chooses by values, say), instead of trying a
+            copy with weights.
 
     Raises:
         InputError: if no feature map is found.
@@ -58,145 +65,178 @@ def find_route(
         return _Search(weightless_copy(model), image_shape).route(features, head)
     except InputError:
         raise
-    except Exception:  # What the meta device cannot run (a choice that depends on values, say) fails in any way.
-        return _Search(full_copy(model), image_shape).route(features, head)
+    except Exception:
+        if weightless:
+            raise
+    return _Search(full_copy(model), image_shape).route(features, head)
 
 
 class _Search:
     def __init__(self, model: nn.Module, image_shape: tuple[int, ...]) -> None:
         self.model = model
-        self.shape = (2, *image_shape)
-        self.trace = record(model, self.shape)
-        self.path = Path(logits_of(self.trace.result), self.trace.image)
+        self.shape = torch.Size((2, *image_shape))
+        trace = record(model, self.shape)
+        self.calls = trace.calls
+        self.path = _path(trace)
+        self.passed: list[tuple[Site, torch.Size, Vertex]] = []
+        for site, tensor in trace.passed:
+            value = vertex(tensor)
+            if value is not None and value in self.path:
+                self.passed.append((site, tensor.shape, value))
 
     def route(self, features: str | None, head: str | None) -> Route:
         layers = [self._input_of(head)] if head else self._last_layers()
-        flat = [site for site in layers if _is_flat(self._tensor(site))]
-        only = layers[0].module if len(layers) == 1 else None
-        embedding = tuple(self._before_dropout(site) for site in flat)
-        for site, grid, value in self._candidates(layers, features):
+        only = layers[0][0].module if len(layers) == 1 else None
+        flat = [(site, value) for site, shape, value in layers if shape[1:].numel() == max(shape[1:])]
+        embedding = tuple(self._before_dropout(site, value) for site, value in flat)
+        maps = self._maps({value for _, _, value in layers})
+        for site, grid, value, share in self._named(maps, features) if features else self._last(maps):
             route = Route(site, grid, embedding, only, linear=False)
-            if not self._verify(route):
+            if not self._is_verified(route, share):
                 continue
-            linear = only is not None and _is_pointwise(self.model.get_submodule(only))
-            linear = linear and self.path.is_average_then_linear(value, grid.prefix)
+            linear = (
+                only is not None
+                and _is_pointwise(self.model.get_submodule(only))
+                and self.path.is_average_then_linear(value, grid.prefix)
+            )
             route = replace(route, linear=linear, head=only if flat or linear else None)
             return replace(route, methods=self._has_methods(route))
-        raise InputError("no")
+        raise InputError(self._failure(maps, features))
 
-    def _last_layers(self) -> list[Site]:
+    def _input_of(self, name: str) -> tuple[Site, torch.Size, Vertex]:
+        inputs = [passed for passed in self.passed if (passed[0].module, passed[0].side) == (name, "input")]
+        if not inputs:
+            raise InputError(f"head={name!r} does not lie on the path to the logits.")
+        return inputs[-1]
+
+    def _last_layers(self) -> list[tuple[Site, torch.Size, Vertex]]:
         """The inputs of the layers with weights that are nearest to the logits."""
         names = {
-            vertex(tensor): site.module
-            for site, tensor in self.trace.passed
+            value: site.module
+            for site, _, value in self.passed
             if site.side == "output" and _has_weights(self.model.get_submodule(site.module))
         }
-        found: list[str] = []
-        seen, pending = set(), [self.path.end]
-        while pending:
-            value = pending.pop(0)
-            if value in names:
-                found.append(names[value])
-            elif value not in seen:
-                seen.add(value)
-                pending += self.path.following[value]
-        return [self._input_of(name) for name in dict.fromkeys(found)]
+        return [self._input_of(names[value]) for value in self.path.nearest(names)]
 
-    def _input_of(self, name: str) -> Site:
-        return [
-            site
-            for site, tensor in self.trace.passed
-            if site.module == name and site.side == "input" and vertex(tensor) in self.path
-        ][-1]
-
-    def _tensor(self, wanted: Site) -> Tensor:
-        return next(tensor for site, tensor in self.trace.passed if site == wanted)
-
-    def _before_dropout(self, head: Site) -> Site:
+    def _before_dropout(self, head: Site, value: Vertex) -> Site:
         """Where the embedding passes first: in eval mode dropout hands on the very value that it was given."""
-        value = vertex(self._tensor(head))
         same = {value}
         while value.is_reshape:
-            (value,) = self.path.following[value]
+            (value,) = self.path.sources[value]
             same.add(value)
-        passed = [site for site, tensor in self.trace.passed if vertex(tensor) in same]
+        passed = [site for site, _, value in self.passed if value in same]
         for site in passed:
             if site.side == "input" and isinstance(self.model.get_submodule(site.module), _DropoutNd):
                 return site
         return next((site for site in passed if site.side == "output"), head)
 
-    def _candidates(self, layers: list[Site], features: str | None) -> Iterator[tuple[Site, Grid, Vertex]]:
-        """Maps on the path below the last layers, the latest first."""
+    def _maps(self, inputs: set[Vertex]) -> dict[Vertex, tuple[Grid, list[tuple[Site, torch.Size]]]]:
+        """The maps that the last layers are computed from and the sites each passes; the latest to pass one is last."""
         prefix = getattr(self.model, "num_prefix_tokens", None)
-        below = self.path.reachable({vertex(self._tensor(site)) for site in layers})
+        below = self.path.below(inputs)
         sizes: list[tuple[int, int]] = []
-        grids: dict[Vertex, Grid] = {}
-        sites: dict[Vertex, list[Site]] = {}
-        for site, tensor in self.trace.passed:
-            value = vertex(tensor)
+        maps: dict[Vertex, tuple[Grid, list[tuple[Site, torch.Size]]]] = {}
+        for site, shape, value in self.passed:
             if value not in below or value == self.path.start:
                 continue
-            grid = find_grid(tensor.shape, self.trace.image.shape, sizes[::-1], prefix)
+            grid = find_grid(shape, self.shape, sizes[::-1], prefix)
             if grid is None:
                 continue
             if grid.axes != "BNC":
-                sizes.append(tuple(tensor.shape[2:] if grid.axes == "BCHW" else tensor.shape[1:3]))
-            grids[value] = grid
-            sites[value] = [*sites.pop(value, []), site]
-        self.grids, self.sites = grids, sites
-        for value in reversed(sites):
-            if self.path.is_cut(value) and self.path.is_spread(value):
-                outputs = [index for index, site in enumerate(sites[value]) if site.side == "output"]
-                last = outputs[-1] if outputs else -1
-                if outputs and isinstance(self.model.get_submodule(sites[value][last].module), nn.Linear):
-                    continue
-                for site in [*sites[value][last + 1 : last + 2], *sites[value][last : last + 1] * bool(outputs)]:
-                    yield site, grids[value], value
+                sizes.append((shape[2], shape[3]) if grid.axes == "BCHW" else (shape[1], shape[2]))
+            _, sites = maps.pop(value, (grid, []))
+            maps[value] = grid, [*sites, (site, shape)]
+        return maps
 
-    def _verify(self, route: Route) -> bool:
-        """Whether the features lie on the path once they are taken out and put back, and carry all that passes."""
+    def _last(self, maps: dict) -> Iterator[tuple[Site, Grid, Vertex, float]]:
+        """Maps through which all ways lead, or nearly all, the latest first; as they enter a module or leave one."""
+        for share in _SHARES:
+            for value, (grid, passed) in reversed(maps.items()):
+                if self.path.share(value) < share or not self.path.is_spread(value):
+                    continue
+                sites = [site for site, _ in passed]
+                last = max((index for index, site in enumerate(sites) if site.side == "output"), default=None)
+                if last is None:
+                    yield sites[0], grid, value, share
+                # The linear layer that makes keys and values of the features is part of what reads them.
+                elif not isinstance(self.model.get_submodule(sites[last].module), nn.Linear):
+                    yield from ((site, grid, value, share) for site in reversed(sites[last : last + 2]))
+
+    def _named(self, maps: dict, features: str) -> Iterator[tuple[Site, Grid, Vertex, float]]:
+        for value, (grid, passed) in reversed(maps.items()):
+            for site, _ in reversed(passed):
+                if site.module == features and site.side == "output":
+                    yield site, grid, value, 0.0
+
+    def _is_verified(self, route: Route, share: float) -> bool:
+        """Whether the features lie on the path, on that share of all ways, once they are taken out and put back."""
         seen: list[Tensor] = []
 
         def through(tensor: Tensor) -> Tensor:
-            seen.append(route.grid.features(tensor, self.shape[2:]))
+            seen.append(route.grid.features(tensor, tuple(self.shape[2:])))
             return route.grid.restore(seen[0], tensor.detach())
 
         with tapped(self.model, [(route.features, through)]):
             trace = record(self.model, self.shape)
-        path = Path(logits_of(trace.result), trace.image)
-        value = vertex(seen[0])
-        return value in path and not path.is_reached_without({value})
+        path, value = _path(trace), vertex(seen[0])
+        return value is not None and value in path and path.share(value) >= share
 
     def _has_methods(self, route: Route) -> bool:
-        model = self.model
-        if not all(hasattr(model, name) for name in ("forward_features", "forward_head", "get_classifier")):
+        model: Any = self.model
+        if route.head is None or not all(
+            hasattr(model, name) for name in ("forward_features", "forward_head", "get_classifier")
+        ):
             return False
-        if route.head is None or model.get_classifier() is not model.get_submodule(route.head):
+        head = model.get_classifier()
+        if not isinstance(head, nn.Linear) or head is not model.get_submodule(route.head):
             return False
-        if not isinstance(model.get_classifier(), nn.Linear) or getattr(model, "drop_rate", 0):
-            return False
-        kept: list[Tensor] = []
+        made: list[Any] = []
 
         def forward(image: Tensor) -> Tensor:
-            kept.append(model.forward_features(image))
-            kept.append(model.forward_head(kept[0], pre_logits=True))
-            return model.get_classifier()(kept[1])
+            made.append(model.forward_features(image))
+            made.append(model.forward_head(made[0], pre_logits=True))
+            return head(made[1])
 
         try:
             trace = record(model, self.shape, forward)
-        except Exception:
+            there = next(tensor for site, tensor in trace.passed if site == route.features)
+            same = sorted(trace.calls) == sorted(self.calls) and vertex(there) == vertex(made[0])
+        except Exception:  # Methods of that name need not be timm's.
             return False
-        tensor = next((tensor for site, tensor in trace.passed if site == route.features), None)
+        return same and made[1].ndim == 2 and not getattr(model, "drop_rate", 0)
+
+    def _failure(self, maps: dict, features: str | None) -> str:
+        kind, size = type(self.model).__name__, tuple(self.shape[2:])
+        listed: dict[str, str] = {}
+        for grid, passed in reversed(maps.values()):
+            for site, shape in reversed(passed):
+                if site.side == "output" and len(listed) < _LISTED:
+                    channels, rows, columns = grid.features(torch.empty(shape, device="meta"), size).shape[1:]
+                    listed.setdefault(site.module, f"(B, {channels}, {rows}, {columns})")
+        if not listed:
+            return (
+                f"No module of {kind} hands out a feature map (B, C, h, w) on the path from an image of {size} to the "
+                "logits. Attention needs one: let them pass a module, if only an nn.Identity."
+            )
+        problem = (
+            f"features={features!r} of {kind} is no feature map on the path to the logits."
+            if features
+            else f"{kind} has no feature map through which everything passes on the way to the logits."
+        )
+        width = max(map(len, listed))
+        lines = "\n".join(f"  {module:{width}}  {shape}" for module, shape in listed.items())
         return (
-            sorted(trace.calls) == sorted(self.trace.calls)
-            and kept[1].ndim == 2
-            and tensor is not None
-            and vertex(tensor) == vertex(kept[0])
+            f"{problem} Layers with a map, the last first, for an image of {size}:\n{lines}\n"
+            f"Name one: Classifier(model, features={next(iter(listed))!r})."
         )
 
 
-def _is_flat(tensor: Tensor) -> bool:
-    return tensor[0].numel() == max(tensor.shape[1:])
+def _path(trace: Trace) -> Path:
+    end, start = vertex(logits_of(trace.result)), vertex(trace.image)
+    path = None if end is None or start is None else Path(end, start)
+    if path is None or path.end not in path:
+        raise InputError("The logits do not depend on the image in a way that can be differentiated.")
+    return path
 
 
 def _has_weights(module: nn.Module) -> bool:

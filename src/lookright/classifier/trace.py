@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,13 +49,15 @@ class Trace:
 
 
 def weightless_copy(model: nn.Module) -> nn.Module:
-    """The model on the meta device, in eval mode and without hooks; neither copies the weights nor touches the model."""
+    """The model on the meta device, in eval mode and without hooks."""
     memo: dict[int, Tensor] = {}
     for module in model.modules():
         for value in (*vars(module).values(), *module._parameters.values(), *module._buffers.values()):
             if isinstance(value, Tensor):
                 empty = torch.empty_like(value, device="meta", requires_grad=False)
-                memo[id(value)] = nn.Parameter(empty, value.is_floating_point()) if isinstance(value, nn.Parameter) else empty
+                memo[id(value)] = (
+                    nn.Parameter(empty, value.is_floating_point()) if isinstance(value, nn.Parameter) else empty
+                )
     return _bare(copy.deepcopy(model, memo))
 
 
@@ -66,7 +68,12 @@ def full_copy(model: nn.Module) -> nn.Module:
 
 def _bare(model: nn.Module) -> nn.Module:
     for module in model.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks):
+        for hooks in (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        ):
             hooks.clear()
         module._compiled_call_impl = None
     return model.eval()
@@ -75,17 +82,22 @@ def _bare(model: nn.Module) -> nn.Module:
 def record(model: nn.Module, image_shape: tuple[int, ...], forward: Callable[[Tensor], Any] | None = None) -> Trace:
     """Run a copy once and keep everything that passes between its modules."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    generator = None if parameter.is_meta else torch.Generator(parameter.device).manual_seed(0)
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(enabled=not parameter.is_meta):
-        image = torch.empty(image_shape, device=parameter.device, dtype=parameter.dtype)
-        image = image.normal_(generator=generator).requires_grad_()
-        with recording(model) as (passed, calls), torch.device(parameter.device):
+    with torch.inference_mode(False), torch.enable_grad(), _own_randomness(parameter.device), parameter.device:
+        image = torch.randn(image_shape, dtype=parameter.dtype).requires_grad_()
+        with _recording(model) as (passed, calls):
             result = (forward or model)(image)
     return Trace(image, result, passed, calls)
 
 
+def _own_randomness(device: torch.device) -> AbstractContextManager:
+    """The caller's random state is given back; the meta device draws nothing."""
+    if device.type == "meta":
+        return nullcontext()
+    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type)
+
+
 @contextmanager
-def recording(model: nn.Module) -> Iterator[tuple[list[tuple[Site, Tensor]], list[str]]]:
+def _recording(model: nn.Module) -> Iterator[tuple[list[tuple[Site, Tensor]], list[str]]]:
     passed: list[tuple[Site, Tensor]] = []
     calls: list[str] = []
     count: Counter[str] = Counter()
@@ -124,7 +136,7 @@ def recording(model: nn.Module) -> Iterator[tuple[list[tuple[Site, Tensor]], lis
 
 
 def logits_of(result: Any) -> Tensor:
-    """The logits in what a classifier returned: a tensor, a tuple that starts with it, or something with `.logits`."""
+    """The logits in what a classifier returned: a tensor, a tuple that starts with one, an object with `.logits`."""
     if isinstance(result, Mapping) and "logits" in result:
         logits = result["logits"]
     else:
@@ -134,7 +146,7 @@ def logits_of(result: Any) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         given = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(result).__name__
         raise InputError(
-            f"The model returned {given}. Expected logits of shape (B, K): a tensor, a tuple that starts with it, or an "
-            "object with .logits, as torchvision, timm and Hugging Face classifiers return."
+            f"The model returned {given}. Expected logits of shape (B, K), as torchvision, timm and Hugging Face "
+            "classifiers return them: a tensor, a tuple that starts with it, or an object with .logits."
         )
     return logits
