@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         _run(_spelled_out(arguments))
     except KeyboardInterrupt:
@@ -357,7 +357,7 @@ def _train_or_resume(
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {inspect.getdoc(command).splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: lookright COMMAND [--help] [--debug] ...",

@@ -180,3 +180,10 @@ def test_batchnorm_can_stand_still(squares, settings, tmp_path):
 
 def test_bf16_trains(squares, settings, tmp_path):
     assert (train(settings(squares, tmp_path / "run", precision="bf16")).directory / "model.safetensors").is_file()
+
+
+def test_the_method_hears_of_every_step_of_the_optimiser(squares, settings, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(CAMAL, "after_step", lambda self: steps.append(1))
+    train(settings(squares, tmp_path / "run", method="CAMAL", epochs=3, accumulate=2))
+    assert len(steps) == 6

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -177,7 +177,7 @@ def write_evaluation(
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = evaluation.table
-    columns = [column for column in table if not column.endswith("_index")]
+    columns = [column for column in table if not str(column).endswith("_index")]
     _replace(folder / f"{split}.csv", lambda path: table[columns].to_csv(path, index=False, float_format="%.6g"))
     candidates = np.flatnonzero(table["mask_weight"] > 0)
     if len(candidates) == 0:
@@ -194,7 +194,7 @@ def write_evaluation(
     _replace(folder / f"{split}.npz", lambda path: np.savez_compressed(path, **arrays))
 
 
-def _replace(path: Path, write) -> None:
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".tmp.{path.name}")
     write(temporary)
     os.replace(temporary, path)

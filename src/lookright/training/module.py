@@ -53,8 +53,14 @@ class Training(LightningModule):
                 f"The loss became {total.item():g} in step {self.global_step} ({terms}). The last good checkpoint is "
                 "kept. Lower --lr, set --clip, or use --precision fp32 or bf16."
             )
-        self.log_dict({f"train/{name}": term.detach() for name, term in loss.terms.items()} | {"train/loss": total})
+        self.log_dict({f"train/{name}": value.detach() for name, value in (loss.terms | loss.logs).items()})
+        self.log("train/loss", total.detach())
         return total
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Step, and tell the method."""
+        super().optimizer_step(*arguments, **options)
+        self.method.after_step()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accuracy and cross-entropy on the validation split."""
@@ -67,11 +73,12 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over everything that learns, the learning rate warmed up and then falling as a cosine."""
-        decayed, plain = [], []
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for parameter in [*self.classifier.parameters(), *self.method.parameters()]:
             if parameter.requires_grad:
                 (decayed if parameter.ndim > 1 else plain).append(parameter)
-        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         settings = self.settings
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "AdamW":

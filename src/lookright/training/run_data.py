@@ -100,7 +100,8 @@ def load_data(
     if classes is None:
         classes = class_names(table[table["split"] == "train"])
     table = table[table["split"].isin(splits if splits is not None else present)].reset_index(drop=True)
-    for split, rows in table.groupby("split"):
+    for split in table["split"].unique():
+        rows = table[table["split"] == split]
         unknown = sorted(set(rows["label"]) - set(classes))
         if unknown and split not in protocol.open_set_splits:
             raise InputError(

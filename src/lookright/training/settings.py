@@ -137,9 +137,10 @@ def readable(error: Exception) -> str:
 
 def _class_names(key: str) -> list[str]:
     families: dict[str, type] = {"method": Method, "protocol": Protocol, "mask_control": MaskControl}
-    pending, names = [families[key]], []
+    pending: list[type] = [families[key]]
+    names: list[str] = []
     while pending:
-        subclasses = pending.pop().__subclasses__()
+        subclasses: list[type] = pending.pop().__subclasses__()
         pending += subclasses
         names += [c.__name__ for c in subclasses if not inspect.isabstract(c) and not c.__name__.startswith("_")]
     return sorted(set(names) - {"MapGuidance", "Stochastic"})
