@@ -85,7 +85,7 @@ def write_study(
     *,
     methods: dict[str, float] | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
-    splits: tuple[str, ...] = ("aligned", "conflicting", "unseen"),
+    splits: tuple[str, ...] = ("conflicting", "unseen"),
     labels: tuple[str, ...] = ("Cacodemon", "Imp", "Zombie"),
     files: str = "images/{index:03d}.png",
     protocol: str = "shortcut",
@@ -136,8 +136,13 @@ def write_study(
         table = pd.concat([pd.read_csv(directory / "results.csv"), table])
     table.to_csv(directory / "results.csv", index=False)
     plan = {"methods": dict.fromkeys(methods), "seeds": list(seeds), "protocols": {protocol: {}}}
-    (directory / "study.yaml").write_text(yaml.safe_dump(plan) + "# <b>not bold</b>\n")
+    (directory / "study.yaml").write_text(yaml.safe_dump(plan, sort_keys=False) + "# <b>not bold</b>\n")
     return directory
+
+
+@pytest.fixture(scope="session")
+def study_writer() -> Callable[..., Path]:
+    return write_study
 
 
 @pytest.fixture

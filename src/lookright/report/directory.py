@@ -179,8 +179,9 @@ def _checked(results: pd.DataFrame, path: Path) -> pd.DataFrame:
         results["name"] = results["method"]
     results["name"] = results["name"].where(results["name"] != "", results["method"])
     seeds = pd.to_numeric(results["seed"], errors="coerce")
-    if seeds.isna().any():
-        given = results["seed"][seeds.isna()].iloc[0]
+    no_seed = seeds.isna() | (seeds % 1 != 0)
+    if no_seed.any():
+        given = results["seed"][no_seed].iloc[0]
         raise InputError(f"{str(path)!r} has the seed {given!r}; expected a whole number")
     results["seed"] = seeds.astype(int)
     for column in results.columns.difference([*KEYS, "run"]):

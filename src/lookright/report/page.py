@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import os
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lookright.report import figure, gallery
@@ -36,15 +37,7 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
     headlines = [view.headline for view in shown]
     splits = [split for view in shown for split in view.splits]
     script = (HERE / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(decimal=decimal, p_value=p_value, percent=percent)
-    html = environment.get_template("report.html.j2").render(
+    html = _template().render(
         title=directory.resolve().name,
         study=study,
         views=shown,
@@ -68,6 +61,19 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
     temporary.write_text(html, encoding="utf-8")
     temporary.replace(out)
     return out
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(decimal=decimal, p_value=p_value, percent=percent)
+    return environment.get_template("report.html.j2")
 
 
 def _study_notes(study: Study) -> list[str]:

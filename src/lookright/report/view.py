@@ -40,6 +40,10 @@ class Group:
     metric: Metric
     rows: list[Row]
 
+    def row(self, name: str) -> Row | None:
+        """A method's line; None where it has no value."""
+        return next((row for row in self.rows if row.score.name == name), None)
+
 
 @dataclass(frozen=True)
 class SplitView:
@@ -232,7 +236,7 @@ def _curves(
                 fraction = evaluation.arrays["fraction"]
             if np.array_equal(fraction, evaluation.arrays["fraction"]):
                 runs.append(evaluation.arrays[kind])
-        curves.append(np.array(runs).reshape(len(runs), -1))
+        curves.append(np.array(runs))
     return fraction, curves
 
 

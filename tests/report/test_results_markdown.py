@@ -1,0 +1,47 @@
+import pandas as pd
+import pytest
+
+from lookright import InputError
+from lookright.report import write_results
+from lookright.statistics import mean_interval, paired_difference
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_tables_hold_the_statistics(make_study, tmp_path):
+    directory = make_study(methods={"ERM": 0.74, "CAMAL": 0.82}, splits=("unseen",))
+    out = tmp_path / "docs" / "results.md"
+    write_results([directory], out)
+    text = out.read_text().replace("\u00a0", " ")
+    results = pd.read_csv(directory / "results.csv").pivot(index="seed", columns="name", values="accuracy")
+    mean, difference = mean_interval(results["CAMAL"]), paired_difference(results["CAMAL"], results["ERM"])
+    lines = [cells(line) for line in text.splitlines() if line.startswith("| CAMAL")]
+    assert lines[0][:3] == ["CAMAL", "0, 1, 2", f"{mean.value:.3f} ± {(mean.high - mean.low) / 2:.3f}"]
+    assert lines[1][1] == f"+{difference.value:.3f} [+{difference.low:.3f}, +{difference.high:.3f}], p < 0.001"
+    assert f"`{directory / 'study.yaml'}`" in text
+    assert "device: cpu" in text
+    assert "versions torch: 2.15" in text
+    widths = {len(cells(line)) for line in text.splitlines() if line.startswith("|") and "Difference" not in line}
+    assert len(widths) == 2
+
+
+def test_names_end_no_cell_and_open_no_tag(make_study, tmp_path):
+    out = tmp_path / "results.md"
+    write_results([make_study(methods={"ERM": 0.7, "a | b <script>": 0.8})], out)
+    text = out.read_text()
+    assert "a \\| b &lt;script>" in text
+    assert "<script" not in text
+
+
+def test_one_seed_has_no_interval(make_study, tmp_path):
+    out = tmp_path / "results.md"
+    write_results([make_study(seeds=(0,))], out)
+    table = [line for line in out.read_text().splitlines() if line.startswith("| CAMAL")]
+    assert not any("±" in line or "p" in line.replace("CAMAL", "") for line in table)
+
+
+def test_bad_directory(tmp_path):
+    with pytest.raises(InputError, match="no directory"):
+        write_results([tmp_path / "nowhere"], tmp_path / "results.md")

@@ -1,0 +1,115 @@
+import pandas as pd
+import pytest
+
+from lookright.report.comparison import sections
+from lookright.report.directory import read_study
+from lookright.report.sentence import summary
+from lookright.statistics import Estimate
+
+
+@pytest.fixture
+def said(tmp_path):
+    """The summary of runs given as {method: {metric: [a value per seed]}} on conflicting pairs."""
+
+    def say(methods, over_images=None):
+        rows = []
+        for name, metrics in methods.items():
+            for seed in range(max(len(values) for values in metrics.values())):
+                values = {metric: series[seed] for metric, series in metrics.items() if seed < len(series)}
+                rows.append({"method": name, "seed": seed, "split": "conflicting"} | values)
+        pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
+        (section,) = sections(read_study(tmp_path))
+        spoken = summary(section, over_images or {})
+        return {name: text.replace("\u202f", " ").replace("\u00a0", " ") for name, text in spoken.items()}
+
+    return say
+
+
+ERM = {"accuracy": [0.73, 0.74, 0.75], "energy_in_mask": [0.43, 0.44, 0.45]}
+
+
+def test_a_clear_gain(said):
+    text = said({"ERM": ERM, "CAMAL": {"accuracy": [0.81, 0.83, 0.82], "energy_in_mask": [0.52, 0.53, 0.545]}})
+    assert text == {
+        "CAMAL": "On conflicting pairs CAMAL classified 82 % of images correctly, 8 points more than ERM (95 % "
+        "interval +6 to +10, p = 0.005, 3 seeds); 53 % of its attention fell on the object instead of 44 % (95 % "
+        "interval +8 to +10, p < 0.001)."
+    }
+
+
+def test_a_clear_loss(said):
+    (text,) = said({"ERM": ERM, "CAMAL": {"accuracy": [0.70, 0.71, 0.725]}}).values()
+    assert "CAMAL classified 71 % of images correctly, 3 points fewer than ERM (95 % interval −4 to −2," in text
+    assert "attention" not in text
+
+
+def test_no_clear_difference(said):
+    (text,) = said({"ERM": ERM, "CAMAL": {"accuracy": [0.70, 0.78, 0.76]}}).values()
+    assert text == (
+        "On conflicting pairs CAMAL classified 74.7 % of images correctly and ERM 74.0 %, a difference that may be "
+        "chance (95 % interval −8.1 to +9.4, p = 0.77, 3 seeds)."
+    )
+
+
+def test_one_seed_claims_nothing(said):
+    methods = {"ERM": {"accuracy": [0.74]}, "CAMAL": {"accuracy": [0.82]}}
+    (text,) = said(methods).values()
+    assert text == (
+        "On conflicting pairs CAMAL classified 82 % of images correctly and ERM 74 %, in one run each, which says "
+        "nothing about training once more."
+    )
+    (text,) = said(methods, {("CAMAL", "accuracy"): Estimate(0.08, 0.05, 0.11, 300)}).values()
+    assert "(difference over the same 300 images: 95 % interval +5.0 to +11.0 points)" in text
+
+
+def test_no_spread(said):
+    (text,) = said({"ERM": {"accuracy": [0.5, 0.6]}, "CAMAL": {"accuracy": [0.5, 0.6]}}).values()
+    assert "and ERM 55.0 %, the same for each of 2 seeds" in text
+    (text,) = said({"ERM": {"accuracy": [0.5, 0.6]}, "CAMAL": {"accuracy": [0.6, 0.7]}}).values()
+    assert "no spread to test it against" in text
+    assert "more than" not in text
+
+
+def test_no_seed_in_common(said):
+    (text,) = said({"ERM": {"accuracy": [0.7]}, "CAMAL": {"accuracy": [float("nan"), 0.8]}}).values()
+    assert "no seed in common" in text
+
+
+def test_a_method_alone(said):
+    (text,) = said({"CAMAL": ERM}).values()
+    assert text == (
+        "On conflicting pairs CAMAL classified 74 % of images correctly (95 % interval 72 % to 76 %, 3 seeds); "
+        "44 % of its attention fell on the object."
+    )
+
+
+def test_the_most_accurate_comes_first_and_p_is_corrected(said):
+    text = said(
+        {
+            "ERM": ERM,
+            "CYBORG": {"accuracy": [0.74, 0.75, 0.75]},
+            "SAGE": {"accuracy": [0.83, 0.85, 0.84]},
+            "CAMAL": {"accuracy": [0.80, 0.82, 0.82]},
+        }
+    )
+    assert list(text) == ["SAGE", "CAMAL", "CYBORG"]
+    assert "SAGE, the most accurate of 4 methods, classified 84 % of images correctly, 10 points more" in text["SAGE"]
+    assert "corrected for 3 comparisons" in text["SAGE"]
+    assert "most accurate" not in text["CAMAL"]
+
+
+def test_a_baseline_that_is_best_is_not_outshone(said):
+    text = said({"ERM": ERM, "A": {"accuracy": [0.5, 0.52, 0.51]}, "B": {"accuracy": [0.6, 0.61, 0.62]}})
+    assert not any("most accurate" in sentence for sentence in text.values())
+
+
+def test_open_set_and_return_are_told(said):
+    methods = {"ERM": {"auroc_energy": [0.70, 0.72, 0.71]}, "SAGE": {"auroc_energy": [0.80, 0.81, 0.815]}}
+    (text,) = said(methods).values()
+    assert text.startswith("SAGE told unknown images from known ones with an AUROC (energy) of 0.808, 0.098 above ERM")
+    methods = {"ERM": {"return": [10.0, 12.0]}, "CAMAL": {"return": [10.5, 11.9]}}
+    assert "which is no clear difference" in said(methods)["CAMAL"]
+
+
+def test_nothing_to_say(said):
+    assert said({"ERM": {"my_metric": [1.0]}, "SAGE": {"my_metric": [2.0]}}) == {}
