@@ -9,7 +9,7 @@ from lookright.study.study import run_study
 
 SETTINGS = {
     "model": "small_cnn",
-    "model_arguments": {"width": 24},
+    "model_arguments": {"width": 16},
     "size": 64,
     "augmentation": {"colour_jitter": 0.0},
     "batch_size": 32,
