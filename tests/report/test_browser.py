@@ -27,7 +27,7 @@ def browser():
     if executable is None:
         pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, timeout=120_000)
         yield browser
         browser.close()
 

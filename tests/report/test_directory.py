@@ -16,7 +16,7 @@ def test_reads_a_study(make_study):
     assert "my_extra_metric" in study.metrics
     assert not {"images", "run", "seed"} & set(study.metrics)
     assert study.planned["methods"] == ["ERM", "CAMAL"]
-    assert {"seed", "device", "versions torch"} <= next(study.environments()).keys()
+    assert next(study.environments()) == {"seed": "0", "device": "cpu", "versions": "python 3.13, torch 2.15"}
 
 
 def test_reads_a_single_run(make_study):

@@ -22,7 +22,7 @@ def test_tables_hold_the_statistics(make_study, tmp_path):
     assert lines[1][1] == f"+{difference.value:.3f} [+{difference.low:.3f}, +{difference.high:.3f}], p < 0.001"
     assert f"`{directory / 'study.yaml'}`" in text
     assert "device: cpu" in text
-    assert "versions torch: 2.15" in text
+    assert "versions: python 3.13, torch 2.15" in text
     widths = {len(cells(line)) for line in text.splitlines() if line.startswith("|") and "Difference" not in line}
     assert len(widths) == 2
 

@@ -38,11 +38,11 @@ class Study:
     unfinished: list[str]
 
     def environments(self) -> Iterator[dict[str, str]]:
-        """environment.json of each run, nested keys joined by a space."""
+        """environment.json of each run, each entry as a line of text."""
         for run in self.results["run"].unique():
             path = self.directory / run / "environment.json"
             if path.is_file():
-                yield dict(_flatten(_read_json(path)))
+                yield {key: _text(value) for key, value in _read_json(path).items()}
 
 
 @dataclass(frozen=True)
@@ -195,10 +195,15 @@ def _checked(results: pd.DataFrame, path: Path) -> pd.DataFrame:
     return results
 
 
-def _flatten(content: dict, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in content.items():
-        name = f"{prefix} {key}".strip()
-        if isinstance(value, dict):
-            yield from _flatten(value, name)
-        elif value is not None:
-            yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _text(value: object) -> str:
+    """A value of a JSON file in a line.
+
+    >>> _text({"python": "3.13", "images": {"train": 10, "test": 5}})
+    'python 3.13, images (train 10, test 5)'
+    """
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{key} ({_text(item)})" if isinstance(item, dict) else f"{key} {_text(item)}"
+            for key, item in value.items()
+        )
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import shlex
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -43,13 +44,13 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         views=shown,
         names=list(dict.fromkeys(name for view in shown for name in view.section.names)),
         attention_caption=ATTENTION_CAPTION,
-        notes=_study_notes(study),
+        notes=_notes(study, shown),
         facts=_facts(study),
         has_gallery=any(split.cards for split in splits),
         first_gallery=next((split for split in headlines + splits if split.cards), None),
         gallery_note=_gallery_note(shown),
         environment=_environment(study),
-        command=f"lookright report {directory}",
+        commands=_commands(directory),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -76,14 +77,16 @@ def _template() -> Template:
     return environment.get_template("report.html.j2")
 
 
-def _study_notes(study: Study) -> list[str]:
-    """What a study plans that no row of the results tells of."""
+def _notes(study: Study, shown: list[SectionView]) -> list[str]:
+    """What is missing, and what the comparisons rest on therefore."""
     notes = []
     absent = [name for name in map(str, study.planned["protocols"]) if name not in set(study.results["protocol"])]
     if absent:
         notes.append(f"No finished run yet of: {', '.join(absent)}.")
     if study.unfinished:
         notes.append(f"Begun without a result: {', '.join(study.unfinished)}.")
+    for view in shown:
+        notes += [f"{view.title}: {note}" if len(shown) > 1 else note for note in view.notes]
     return notes
 
 
@@ -105,6 +108,14 @@ def _gallery_note(shown: list[SectionView]) -> str:
         f"Maps of the runs with seed {', '.join(map(str, seeds))}; each explains the predicted class and "
         "is enlarged bilinearly. “In mask” is the share of the map's energy inside the mask."
     )
+
+
+def _commands(directory: Path) -> list[str]:
+    """What was typed to come here; a study's finished runs are not run again."""
+    place = shlex.quote(str(directory))
+    config = directory / "study.yaml"
+    study = [f"lookright study {shlex.quote(str(config))} --out {place}"] if config.is_file() else []
+    return [*study, f"lookright report {place}"]
 
 
 def _environment(study: Study) -> dict[str, list[str]]:

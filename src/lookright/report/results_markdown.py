@@ -43,7 +43,7 @@ def _study(study: Study, directory: Path) -> list[str]:
     about = [f"Configuration: `{directory / 'study.yaml'}`."]
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(environment[key] for environment in environments if key in environment))
-        about.append(f"{key}: {', '.join(values)}.")
+        about.append(f"{key}: {'; '.join(values)}.")
     parts = [f"## {_cell(directory.name)}", _cell(" ".join(about))]
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
