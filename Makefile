@@ -8,7 +8,7 @@ demo: .venv/demo
 	$(BIN)/lookright demo
 
 test: .venv/dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff check .
