@@ -19,7 +19,7 @@ from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
 from lookright.rl.environments import DoomEnvironment, seeds
-from lookright.rl.policy import NatureCNN, as_image
+from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, read_settings
 from lookright.training.model import read_facts
 from lookright.training.run import write_json
@@ -200,7 +200,7 @@ def load_agent(run: Path) -> TrainedAgent:
     facts = read_facts(path)
     model = NatureCNN(facts["actions"])
     model.load_state_dict(load_file(path))
-    return TrainedAgent(settings, Classifier(model.eval(), features="features"), facts)
+    return TrainedAgent(settings, Policy(model).classifier.eval(), facts)
 
 
 def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:

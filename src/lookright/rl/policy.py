@@ -22,6 +22,7 @@ class NatureCNN(nn.Module):
 
     def __init__(self, actions: int, frames: int = 4) -> None:
         super().__init__()
+        self.input_size = (frames, 84, 84)
         self.features = nn.Sequential(
             _initialised(nn.Conv2d(frames, 32, 8, stride=4)),
             nn.ReLU(),
@@ -55,7 +56,7 @@ class Policy(nn.Module):
 
     def __init__(self, model: NatureCNN) -> None:
         super().__init__()
-        self.classifier = Classifier(model, features="features")
+        self.classifier = Classifier(model, features="features", input_size=model.input_size)
         self.critic = _initialised(nn.Linear(512, 1), gain=1.0)
 
     def forward(self, image: Float[Tensor, "B frames 84 84"]) -> tuple[Output, Float[Tensor, " B"]]:
