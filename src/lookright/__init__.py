@@ -5,6 +5,7 @@ from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError
 from lookright.methods import (
+    ADL,
     ALIGN,
     CAMAL,
     CARE,
@@ -21,6 +22,7 @@ from lookright.methods import (
 )
 
 __all__ = [
+    "ADL",
     "ALIGN",
     "CAMAL",
     "CARE",
@@ -38,4 +40,6 @@ __all__ = [
     "Output",
     "Sum",
     "Views",
+    "attribution",
+    "metrics",
 ]

@@ -1,5 +1,6 @@
 """Training methods: each adds its guidance to the task's loss."""
 
+from lookright.methods.adl import ADL
 from lookright.methods.align import ALIGN
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
@@ -13,6 +14,7 @@ from lookright.methods.sage import SAGE
 from lookright.methods.sgt import SGT
 
 __all__ = [
+    "ADL",
     "ALIGN",
     "CAMAL",
     "CARE",

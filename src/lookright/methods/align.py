@@ -20,9 +20,9 @@ from lookright.methods.dre import DRE
 from lookright.methods.masker import Masker, UNetMasker
 from lookright.methods.method import Loss
 from lookright.methods.stochastic import Stochastic
-from lookright.perturb import Perturbation, ZeroFill, blend
+from lookright.perturb import Blur, Perturbation, blend
 
-ZERO = ZeroFill()
+BLUR = Blur(sigma=0.15)
 MASKERS = {"light": Masker, "unet": UNetMasker}
 WATCH_EVERY = 50
 
@@ -31,11 +31,37 @@ class ALIGN(Stochastic):
     """Learns masks that keep the prediction and whose complement destroys it, and pulls the class map towards them.
 
     Hong, Chen, Chen, Lin, Chen, Liao, "From Attribution to Action: Jointly ALIGNing Predictions and Explanations",
-    AAAI 2026 (arXiv 2511.06944). With M the masker's mask of x, p_y the label's probability and A its class map,
+    AAAI 2026 (arXiv 2511.06944). With the masker's mask M of an image x, what stands in for the pixels taken away T(x),
+    the probability p of the label and its class map A,
 
-        masker:       (p_y(x·M) − p_y(x·(1 − M)) − 1)² + λ1 · mean M + λ2 · mean |∇M|
-        classifier:   L_CE + λ3 · BCE(A, M) + λ4 · (DRE's regulariser)
+        masker       (p(M·x + (1 − M)·T(x)) − p((1 − M)·x + M·T(x)) − 1)² + λ1 · mean M + λ2 · mean |∇M|
+        classifier   L_CE + λ3 · BCE(A, M) + λ4 · the three terms of DRE with its weights
 
+    First the classifier learns alone, without the third term, for `warmup` steps of the optimiser; then the masker
+    alone, for `masker_warmup`; then they take turns. Whose turn it is not stays as it is, BatchNorm statistics
+    included, and keeps `grad = None`, so that no optimiser moves it. Call `bind` before the optimiser is built and
+    `after_step` after each of its steps. For turns of an epoch, give its number of steps.
+
+    The paper warms the classifier up for 200 epochs and multiplies masks onto the image (T = `ZeroFill`). Its weights,
+    its network and how it normalises A are not known to us; see docs/methods/align.md for how the defaults were found.
+
+    Args:
+        weight: λ3.
+        sparsity: λ1. The share of the image that a mask covers falls as it grows.
+        smoothness: λ2.
+        regularisation: λ4; 0 costs no mixtures.
+        warmup: steps of the classifier before anything else.
+        masker_warmup: steps of the masker before the first turn of the classifier that follows its masks.
+        masker_steps: steps in a turn of the masker.
+        classifier_steps: steps in a turn of the classifier.
+        ramp: steps over which λ3 grows from 0, from the end of `masker_warmup` on.
+        fill: T.
+        masker: `light`, four convolutions, or `unet`, a small U-Net that sees more of the image at a time.
+        masks: `learned`, or fixed ones instead, for comparison: `given` with the data, the image's `grey` values, or
+            `random` smooth ones, new in each step. Fixed masks are followed from the end of `warmup` on.
+        normalise_mask: scale the mask to [0, 1] on the grid of the map, as the map itself is.
+        epsilon: the map is scaled to [ε, 1 − ε], which bounds the gradient of the logarithm by 1/ε.
+        seed: of mixtures, random masks and random fills.
     """
 
     takes_turns = True
@@ -43,41 +69,41 @@ class ALIGN(Stochastic):
     def __init__(
         self,
         weight: float = 1.0,
-        sparsity: float = 0.1,
+        sparsity: float = 1.0,
         smoothness: float = 0.1,
         regularisation: float = 1.0,
-        warmup: int = 1000,
-        masker_warmup: int = 0,
+        warmup: int = 500,
+        masker_warmup: int = 200,
         masker_steps: int = 1,
         classifier_steps: int = 1,
         ramp: int = 0,
-        masks: Literal["learned", "given", "grey", "random"] = "learned",
+        fill: Perturbation = BLUR,
         masker: Literal["light", "unet"] = "light",
-        fill: Perturbation = ZERO,
+        masks: Literal["learned", "given", "grey", "random"] = "learned",
+        normalise_mask: bool = True,
         epsilon: float = 0.05,
-        normalise: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
+        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed)
+        self.regularisation = regularisation
         self.warmup = warmup
         self.masker_warmup = masker_warmup
         self.masker_steps = masker_steps
         self.classifier_steps = classifier_steps
         self.ramp = ramp
-        self.masks = masks
         self.fill = fill
-        self.epsilon = epsilon
-        self.normalise = normalise
-        self.masker_name = masker
         self.masker: nn.Module | None = None
-        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed)
-        self.regularisation = regularisation
+        self.masker_kind = masker
+        self.masks = masks
+        self.normalise_mask = normalise_mask
+        self.epsilon = epsilon
         self.step = 0
-        self.watched: dict[str, Tensor] = {}
-        self.collapsed = False
+        self._watched: dict[str, Tensor] = {}
+        self._has_collapsed = False
 
     @property
     def needs_mask(self) -> bool:  # type: ignore[override]
@@ -87,32 +113,38 @@ class ALIGN(Stochastic):
     @property
     def turn(self) -> Literal["classifier", "masker"]:
         """Whose turn the next step of the optimiser is."""
-        step = self.step - self.warmup
-        if self.masks != "learned" or step < 0:
+        if self.masks != "learned" or self.step < self.warmup:
             return "classifier"
-        step -= self.masker_warmup
+        step = self.step - self.warmup - self.masker_warmup
         if step < 0 or step % (self.masker_steps + self.classifier_steps) < self.masker_steps:
             return "masker"
         return "classifier"
 
     def bind(self, classifier: Classifier) -> None:
-        """Build the masker for the images, the device and the dtype of the classifier."""
+        """Build the masker: for the classifier's number of image channels, on its device, in its dtype."""
         if self.masks == "learned":
             parameter = next(classifier.parameters())
             channels = next(module.in_channels for module in classifier.modules() if isinstance(module, nn.Conv2d))
-            self.masker = MASKERS[self.masker_name](channels).to(parameter.device, parameter.dtype)
+            self.masker = MASKERS[self.masker_kind](channels).to(parameter.device, parameter.dtype)
 
     def forward(self, classifier: Classifier, batch: Batch) -> Loss:
-        """The loss of whoever's turn it is; the other side is not in its graph."""
+        """The loss of whoever's turn it is; the other side is not in its graph.
+
+        Logs `mask_mean`, `mask_entropy` (mean over the pixels, in bits) and, in the masker's turn, `mask_distance`:
+        the mean of p(kept) − p(removed).
+
+        Raises:
+            InputError: `bind` was not called.
+        """
         if self.masks == "learned" and self.masker is None:
             raise InputError("ALIGN has no masker yet: call method.bind(classifier) before you build the optimizer.")
-        return (
-            self._masker_loss(classifier, batch) if self.turn == "masker" else self._classifier_loss(classifier, batch)
-        )
+        if self.turn == "masker":
+            return self._masker_loss(classifier, batch)
+        return self._classifier_loss(classifier, batch)
 
     def after_step(self) -> None:
-        """Count the step, and now and then look whether the masker has collapsed."""
-        if self.turn == "masker" and self.step % WATCH_EVERY == 0:
+        """Count the step, and now and then warn of a masker whose masks say nothing."""
+        if self._watched and (self.step - self.warmup + 1) % WATCH_EVERY == 0:
             self._warn_if_collapsed()
         self.step += 1
 
@@ -127,80 +159,89 @@ class ALIGN(Stochastic):
 
     def _masker_loss(self, classifier: Classifier, batch: Batch) -> Loss:
         assert self.masker is not None
-        image, size = batch["image"], len(batch["image"])
+        image, label = batch["image"], batch["label"]
         mask = self.masker(image)
-        keep = torch.cat([mask, 1 - mask])
-        both = image.repeat(2, 1, 1, 1)
-        views = blend(both, self.fill(both, keep, self.generator()), keep)
+        both, keep = image.repeat(2, 1, 1, 1), torch.cat([mask, 1 - mask])
         with _frozen(classifier):
-            probability = classifier(views).logits.softmax(1)
-        probability = probability.gather(1, batch["label"].repeat(2)[:, None])[:, 0]
-        distance = probability[:size] - probability[size:]
+            logits = classifier(blend(both, self.fill(both, keep, self.generator()), keep)).logits
+        kept, removed = logits.softmax(1).gather(1, label.repeat(2)[:, None])[:, 0].chunk(2)
         terms = {
-            "align_distance": (distance - 1).square().mean(),
+            "align_distance": (kept - removed - 1).square().mean(),
             "align_sparsity": self.sparsity * mask.mean(),
             "align_smoothness": self.smoothness * total_variation(mask),
         }
         mask = mask.detach()
-        self.watched = {"mask_mean": mask.mean(), "mask_spread": mask.std((1, 2)).mean()}
-        return Loss(terms, {"distance": distance.detach().mean(), **_describe(mask)})
+        self._watched = {"mean": mask.mean(), "spread": mask.std((1, 2)).mean()}
+        return Loss(terms, {"mask_distance": (kept - removed).detach().mean()} | _describe(mask))
 
     def _classifier_loss(self, classifier: Classifier, batch: Batch) -> Loss:
+        image, label, size = batch["image"], batch["label"], len(batch["image"])
         views = self.regulariser.views(batch) if self.regularisation else None
-        image, size = batch["image"], len(batch["image"])
-        joint = classifier(image if views is None else torch.cat([image, views.image]))
-        output = joint.rows(0, size)
-        terms = {"cross_entropy": functional.cross_entropy(output.logits, batch["label"])}
+        output = classifier(image if views is None else torch.cat([image, views.image]))
+        terms = {}
         if views is not None:
-            views = replace(views, output=joint.rows(size, 2 * size))
-            terms |= self.regulariser.guidance(classifier, output, batch, views)
+            views, output = replace(views, output=output.rows(size, 2 * size)), output.rows(0, size)
+            terms = self.regulariser.guidance(classifier, output, batch, views)
+        terms["cross_entropy"] = functional.cross_entropy(output.logits, label)
         if self.step < self.warmup:
             return Loss(terms)
         mask, weight = self._mask(batch)
-        map = minmax(class_map(classifier, output, batch["label"]))
+        map = minmax(class_map(classifier, output, label))
         target = mask_on_grid(mask.to(map.dtype), (map.shape[1], map.shape[2]))
-        if self.normalise:
+        if self.normalise_mask:
             target = minmax(target)
         map = self.epsilon + (1 - 2 * self.epsilon) * map
-        with torch.autocast(map.device.type, enabled=False):
-            loss = functional.binary_cross_entropy(map, target, reduction="none").mean((1, 2))
-        share = min(1.0, (self.step - self.warmup + 1) / self.ramp) if self.ramp else 1.0
-        terms["align"] = share * self.weight * mean_over_masked(loss, weight)
+        distance = -(target * map.log() + (1 - target) * (1 - map).log()).mean((1, 2))
+        terms["align"] = self._ramp() * self.weight * mean_over_masked(distance, weight)
         return Loss(terms, _describe(mask))
+
+    def _ramp(self) -> float:
+        """The share of λ3 in this step."""
+        start = self.warmup + (self.masker_warmup if self.masks == "learned" else 0)
+        return min(1.0, (self.step + 1 - start) / self.ramp) if self.ramp else 1.0
 
     @torch.no_grad()
     def _mask(self, batch: Batch) -> tuple[Float[Tensor, "B H W"], Float[Tensor, " B"]]:
-        """The masks to follow, and how much each counts."""
+        """The masks that the classifier follows, and the weight of each."""
         image = batch["image"]
-        every = image.new_ones(len(image))
+        if self.masks == "given":
+            return batch.get("mask", torch.zeros_like(image[:, 0])), mask_weight(batch)
         if self.masker is not None:
             with evaluating(self.masker):
-                return self.masker(image), every
-        if self.masks == "given":
-            return batch["mask"], mask_weight(batch)
-        if self.masks == "grey":
-            return minmax(image.mean(1)), every
-        coarse = torch.rand(len(image), 1, 7, 7, generator=self.generator()).to(image)
-        return functional.interpolate(coarse, image.shape[2:], mode="bilinear")[:, 0], every
+                mask = self.masker(image)
+        elif self.masks == "grey":
+            mask = minmax(image.mean(1))
+        else:
+            coarse = torch.rand(len(image), 1, 7, 7, generator=self.generator()).to(image)
+            mask = functional.interpolate(coarse, image.shape[2:], mode="bilinear")[:, 0]
+        return mask, image.new_ones(len(image))
 
     def _warn_if_collapsed(self) -> None:
-        mean, spread = (float(self.watched[name]) for name in ("mask_mean", "mask_spread"))
+        mean, spread = float(self._watched["mean"]), float(self._watched["spread"])
         if mean > 0.99:
-            state = "marks everything"
+            says, remedy = "that everything is evidence", "Raise `sparsity`"
         elif mean < 0.01:
-            state = "marks nothing"
+            says, remedy = "that nothing is evidence", "Lower `sparsity`"
         elif spread < 0.01:
-            state = "gives every pixel the same value"
+            says, remedy = "the same of every pixel", "Give the classifier a longer `warmup`, change `sparsity`"
         else:
-            self.collapsed = False
+            self._has_collapsed = False
             return
-        if not self.collapsed:
-            warnings.warn(f"ALIGN's masker {state} (mean {mean:.3f}).", stacklevel=2)
-        self.collapsed = True
+        if not self._has_collapsed:
+            warnings.warn(
+                f"ALIGN's masker has collapsed: in step {self.step} its masks say {says} (mean {mean:.3f}), so that "
+                f"the classifier learns nothing from them. {remedy} or try another `fill`.",
+                stacklevel=3,
+            )
+        self._has_collapsed = True
 
 
 def total_variation(mask: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of horizontal neighbours plus that of vertical ones."""
+    """The mean absolute difference of horizontal neighbours plus that of vertical ones.
+
+    >>> total_variation(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]))
+    tensor(1.)
+    """
     return mask.diff(dim=2).abs().mean() + mask.diff(dim=1).abs().mean()
 
 
@@ -211,7 +252,7 @@ def _describe(mask: Float[Tensor, "B H W"]) -> dict[str, Float[Tensor, ""]]:
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients for the parameters; every flag is given back."""
+    """Eval mode and no graph for the parameters; modes and flags are given back."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)

@@ -14,7 +14,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 class Masker(nn.Module):
     """Three blocks of 3 × 3 convolution, BatchNorm and ReLU, the first two of stride 2, and a convolution to the mask.
 
-    Each value of the mask sees 23 × 23 pixels; it is computed on a quarter of the grid and enlarged bilinearly.
+    Each value of the mask sees 27 × 27 pixels; it is computed on a quarter of the grid and enlarged bilinearly.
 
     Args:
         channels: of the image.
@@ -33,7 +33,7 @@ class Masker(nn.Module):
 class UNetMasker(nn.Module):
     """A small U-Net: four scales of 16, 32, 64 and 64 channels, the finest at half the image's size.
 
-    Each value of the mask sees about 150 × 150 pixels.
+    Each value of the mask sees 79 × 79 pixels.
 
     Args:
         channels: of the image.

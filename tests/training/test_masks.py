@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lookright import InputError
+from lookright.data.images import read_mask
+from lookright.data.table import read_table
+from lookright.training.masks import write_masks
+from lookright.training.run import load_run, train
+
+
+def align(**arguments):
+    return {"class_path": "ALIGN", "init_args": arguments}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, squares, settings):
+    out = tmp_path_factory.mktemp("runs") / "align"
+    return train(settings(squares, out, method=align(warmup=0, masker_warmup=1000), epochs=2))
+
+
+def test_the_masks_are_the_maskers_in_a_native_folder(trained, squares, tmp_path):
+    masker, out = trained.settings.method.masker.eval(), tmp_path / "masked"
+    write_masks(load_run(trained.directory), squares, out)
+    before, after = read_table(squares), read_table(out)
+    assert (after["mask_weight"] == 1).all()
+    for column in ("image", "label", "split", "domain"):
+        assert after[column].tolist() == before[column].tolist()
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in trained.normalisation.__dict__.values())
+    for row in (0, 7, len(after) - 1):
+        source, copy = squares / before["image"][row], out / after["image"][row]
+        assert copy.read_bytes() == source.read_bytes()
+        with Image.open(source) as file:
+            pixels = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
+        with torch.no_grad():
+            expected = masker((pixels[None] / 255 - mean) / std)
+        assert torch.allclose(read_mask(out / after["mask"][row]), expected, atol=1 / 255)
+
+
+def test_another_method_trains_on_them(trained, squares, settings, tmp_path):
+    write_masks(trained, squares, tmp_path / "masked")
+    run = train(settings(tmp_path / "masked", tmp_path / "camal", method="CAMAL", epochs=1))
+    assert (pd.read_csv(run.directory / "metrics.csv")["train/camal"].dropna() != 0).all()
+
+
+def test_what_cannot_be_done_is_said(trained, squares, settings, tmp_path):
+    with pytest.raises(InputError, match="exists"):
+        write_masks(trained, squares, tmp_path)
+    fixed = train(settings(squares, tmp_path / "fixed", method=align(masks="grey", warmup=0), epochs=1))
+    with pytest.raises(InputError, match="learned masks"):
+        write_masks(fixed, squares, tmp_path / "masked")
+    (trained.directory / "last.ckpt").rename(tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt"):
+        write_masks(trained, squares, tmp_path / "masked")
+    assert not (tmp_path / "masked").exists()
