@@ -120,8 +120,8 @@ def processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--size", type=int, default=96, help="side of the images, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "metrics_speed.json")
     arguments = parser.parse_args()

@@ -138,7 +138,8 @@ def test_splits_are_tabs(page):
 
 
 def test_paper_shows_every_split_and_no_controls(page):
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert all(panel.is_visible() for panel in page.locator(".split").all())
     assert not page.locator(".controls").is_visible()
 

@@ -59,7 +59,7 @@ def _axes(name: str) -> Iterator[tuple[Axes, list[Markup]]]:
     with mpl.rc_context(style):
         figure = Figure(figsize=SIZE)
         # The same frame in every figure: axes line up, and no layout has to be solved.
-        yield figure.add_axes((0.16, 0.16, 0.81, 0.81)), drawn
+        yield figure.add_axes((0.19, 0.16, 0.78, 0.81)), drawn
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()

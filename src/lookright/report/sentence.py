@@ -76,7 +76,7 @@ def _accuracy(section: Section, split: str, name: str, over_images: Estimate | N
         )
     return (
         f"{subject} classified {own} of images correctly and {section.baseline} {other}, "
-        f"{_doubt(score, digits, over_images)}"
+        f"{_doubt(score, digits)}{_over_images(over_images)}"
     )
 
 
@@ -95,8 +95,8 @@ def _attention(section: Section, split: str, name: str, over_images: Estimate | 
             f"({_interval(difference, digits)}, {p_value(score.holm)})"
         )
     return (
-        f"{own} of its attention fell on the object and {other} of {section.baseline}'s, "
-        f"{_doubt(score, digits, over_images)}"
+        f"{own} of its attention fell on the object and {other} of {section.baseline}'s"
+        f"{_over_images(over_images) if difference.count == 1 else ', ' + _doubt(score, digits)}"
     )
 
 
@@ -148,22 +148,25 @@ def _test(score: Score) -> str:
     return f"{p_value(score.holm)}{corrected}, {score.difference.count} seeds"
 
 
-def _doubt(score: Score, digits: int, over_images: Estimate | None) -> str:
+def _doubt(score: Score, digits: int) -> str:
     """Why a difference to the baseline is not a finding."""
     difference = score.difference
     assert difference is not None
     if difference.count == 0:
         return "but they have no seed in common yet"
     if difference.count == 1:
-        doubt = "in one run each, which says nothing about training once more"
-        if over_images is not None and over_images.low <= over_images.high:
-            doubt += f" (difference over the same {over_images.count} images: {_interval(over_images, 1)} points)"
-        return doubt
+        return "in one run each, which says nothing about training once more"
     if difference.p_value >= 0:
         return f"a difference that may be chance ({_interval(difference, digits)}, {_test(score)})"
     if difference.value == 0:
         return f"the same for each of {difference.count} seeds"
     return f"by the same difference for each of {difference.count} seeds, so that there is no spread to test it against"
+
+
+def _over_images(estimate: Estimate | None) -> str:
+    if estimate is None or not estimate.low <= estimate.high:
+        return ""
+    return f" (difference over the same {estimate.count} images: {_interval(estimate, 1)} points)"
 
 
 def _alone(score: Score) -> str:
