@@ -40,11 +40,18 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
 
 def _study(study: Study, directory: Path) -> list[str]:
     environments = list(study.environments())
-    about = [f"Configuration: `{directory / 'study.yaml'}`."]
+    about = []
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(environment[key] for environment in environments if key in environment))
-        about.append(f"{key}: {'; '.join(values)}.")
-    parts = [f"## {_cell(directory.name)}", _cell(" ".join(about))]
+        about.append(f"- {_cell(key)}: {_cell('; '.join(values))}")
+    parts = [f"## {_cell(directory.name)}"]
+    if about:
+        parts.append("\n".join(about))
+    if study.config:
+        # Four backticks, so that three in the file do not end it.
+        fenced = f"````yaml\n{study.config.strip()}\n````"
+        name = directory / "study.yaml"
+        parts.append(f"<details><summary>Configuration ({_cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
