@@ -32,6 +32,7 @@ class Output:
         whole: where these are some rows of a forward over more images, what that forward gave: a slice of the features
             is not on the path to the logits, so a gradient is taken with respect to `whole.features`.
         start: the first of these rows in `whole`.
+        image: (B, C, H, W), what the model was given; maps on the input differentiate with respect to it.
     """
 
     logits: Float[Tensor, "B K"]
@@ -39,6 +40,7 @@ class Output:
     features: Float[Tensor, "B C h w"]
     whole: "Output | None" = None
     start: int = 0
+    image: Float[Tensor, "B _ H W"] | None = None
 
     def rows(self, start: int, stop: int) -> "Output":
         """The output of the images from `start` to before `stop`."""
@@ -48,6 +50,7 @@ class Output:
             self.features[start:stop],
             self.whole or self,
             self.start + start,
+            None if self.image is None else self.image[start:stop],
         )
 
 
@@ -155,7 +158,7 @@ class Classifier(nn.Module):
         if edit is not None:
             features = _edited(features, edit)
         embedding = model.forward_head(self.route.grid.restore(features, tensor), pre_logits=True)
-        return Output(model.get_classifier()(embedding), embedding, features)
+        return Output(model.get_classifier()(embedding), embedding, features, image=image)
 
     @torch.compiler.disable
     def _forward_with_hooks(self, image: Tensor, edit: Edit | None) -> Output:
@@ -197,7 +200,8 @@ class Classifier(nn.Module):
             )
         features = seen[route.features]
         embedding = [seen[site].flatten(1) for site in route.embedding] or [features.mean((2, 3))]
-        return Output(logits, embedding[0] if len(embedding) == 1 else torch.cat(embedding, 1), features)
+        joined = embedding[0] if len(embedding) == 1 else torch.cat(embedding, 1)
+        return Output(logits, joined, features, image=image)
 
 
 def _edited(features: Tensor, edit: Edit) -> Tensor:
