@@ -182,6 +182,22 @@ def test_bf16_trains(squares, settings, tmp_path):
     assert (train(settings(squares, tmp_path / "run", precision="bf16")).directory / "model.safetensors").is_file()
 
 
+def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tmp_path, monkeypatch):
+    layouts = []
+    training_step = Training.training_step
+
+    def step(self, batch, index):
+        layouts.append(batch["image"].is_contiguous(memory_format=torch.channels_last))
+        return training_step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", step)
+    usual = weights(train(settings(squares, tmp_path / "usual", method="CAMAL")).directory)
+    last = weights(train(settings(squares, tmp_path / "last", method="CAMAL", channels_last=True)).directory)
+    assert set(layouts[: len(layouts) // 2]) == {False} and set(layouts[len(layouts) // 2 :]) == {True}
+    for key, value in usual.items():
+        torch.testing.assert_close(last[key], value, rtol=1e-3, atol=1e-3)
+
+
 def test_the_method_hears_of_every_step_of_the_optimiser(squares, settings, tmp_path, monkeypatch):
     steps = []
     monkeypatch.setattr(CAMAL, "after_step", lambda self: steps.append(1))

@@ -39,6 +39,12 @@ class Training(LightningModule):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_index: int) -> Batch:
+        """Lay the images out as the model is."""
+        if self.settings.channels_last:
+            batch["image"] = batch["image"].to(memory_format=torch.channels_last)
+        return batch
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The method's loss.
 

@@ -159,6 +159,8 @@ def _fit(settings: RunSettings, data: RunData, checkpoint: Path | None) -> Train
     _quiet_lightning()
     lightning.seed_everything(settings.seed, verbose=False)
     model, normalisation = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
     settings.method.bind(classifier)
     step = _step(checkpoint)

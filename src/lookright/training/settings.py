@@ -46,6 +46,8 @@ class RunSettings:
         warmup: share of the training over which the learning rate rises linearly; it then falls to 0 as a cosine.
         clip: largest norm of the gradient; 0 does not clip.
         precision: fp32, bf16 or fp16 (mixed).
+        channels_last: lay images and weights out with channels last in memory, which many convolutional networks run
+            faster with.
         freeze_batchnorm: keep BatchNorm in eval mode with the statistics of the weights it came with.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
         select: weights to hand out: `best` on the validation split, or `last`.
@@ -85,6 +87,7 @@ class RunSettings:
     warmup: float = 0.1
     clip: float = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
     freeze_batchnorm: bool = False
     patience: int = 0
     select: Literal["best", "last"] = "best"
