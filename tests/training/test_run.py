@@ -193,7 +193,8 @@ def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tm
     monkeypatch.setattr(Training, "training_step", step)
     usual = weights(train(settings(squares, tmp_path / "usual", method="CAMAL")).directory)
     last = weights(train(settings(squares, tmp_path / "last", method="CAMAL", channels_last=True)).directory)
-    assert set(layouts[: len(layouts) // 2]) == {False} and set(layouts[len(layouts) // 2 :]) == {True}
+    assert set(layouts[: len(layouts) // 2]) == {False}
+    assert set(layouts[len(layouts) // 2 :]) == {True}
     for key, value in usual.items():
         torch.testing.assert_close(last[key], value, rtol=1e-3, atol=1e-3)
 
