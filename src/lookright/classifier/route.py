@@ -75,6 +75,9 @@ class _Search:
     def __init__(self, model: nn.Module, image_shape: tuple[int, ...]) -> None:
         self.model = model
         self.shape = torch.Size((2, *image_shape))
+        self.from_method: list[Tensor] = []
+        if hasattr(model, "forward_features"):
+            model.forward_features = _kept(model.forward_features, self.from_method)
         trace = record(model, self.shape)
         self.calls = trace.calls
         self.path = _path(trace)
@@ -100,7 +103,7 @@ class _Search:
                 and self.path.is_average_then_linear(value, grid.prefix)
             )
             route = replace(route, linear=linear, head=only if flat or linear else None)
-            return replace(route, methods=self._has_methods(route))
+            return replace(route, methods=self._has_methods(route, value))
         raise InputError(self._failure(maps, features))
 
     def _input_of(self, name: str) -> tuple[Site, torch.Size, Vertex]:
@@ -181,29 +184,27 @@ class _Search:
         path, value = _path(trace), vertex(seen[0])
         return value is not None and value in path and path.share(value) >= share
 
-    def _has_methods(self, route: Route) -> bool:
+    def _has_methods(self, route: Route, value: Vertex) -> bool:
+        """Whether `forward_head` goes on from what `forward_features` returned as the model's own forward does."""
         model: Any = self.model
-        if route.head is None or not all(
-            hasattr(model, name) for name in ("forward_features", "forward_head", "get_classifier")
-        ):
+        if route.head is None or not all(hasattr(model, name) for name in ("forward_head", "get_classifier")):
             return False
         head = model.get_classifier()
         if not isinstance(head, nn.Linear) or head is not model.get_submodule(route.head):
             return False
-        made: list[Any] = []
+        if getattr(model, "drop_rate", 0) or not self.from_method or vertex(self.from_method[0]) != value:
+            return False
+        embeddings: list[Tensor] = []
 
         def forward(image: Tensor) -> Tensor:
-            made.append(model.forward_features(image))
-            made.append(model.forward_head(made[0], pre_logits=True))
-            return head(made[1])
+            embeddings.append(model.forward_head(self.from_method[0].detach(), pre_logits=True))
+            return head(embeddings[0])
 
         try:
-            trace = record(model, self.shape, forward)
-            there = next(tensor for site, tensor in trace.passed if site == route.features)
-            same = sorted(trace.calls) == sorted(self.calls) and vertex(there) == vertex(made[0])
+            calls = record(model, self.shape, forward).calls
         except Exception:  # Methods of that name need not be timm's.
             return False
-        return same and made[1].ndim == 2 and not getattr(model, "drop_rate", 0)
+        return embeddings[0].ndim == 2 and sorted(calls) == sorted(self.calls[-len(calls) :])
 
     def _failure(self, maps: dict, features: str | None) -> str:
         kind, size = type(self.model).__name__, tuple(self.shape[2:])
@@ -229,6 +230,16 @@ class _Search:
             f"{problem} Layers with a map, the last first, for an image of {size}:\n{lines}\n"
             f"Name one: Classifier(model, features={next(iter(listed))!r})."
         )
+
+
+def _kept(method: Any, returned: list[Any]) -> Any:
+    """The method of a copy, which remembers what it returned."""
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        returned.append(method(*args, **kwargs))
+        return returned[-1]
+
+    return keep
 
 
 def _path(trace: Trace) -> Path:
