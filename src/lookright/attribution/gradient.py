@@ -1,4 +1,4 @@
-"""The gradient that the gradient-weighted maps share."""
+"""The gradients that maps are made of."""
 
 import torch
 from jaxtyping import Float, Int
@@ -23,13 +23,44 @@ def feature_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor,
             "This map differentiates the logits with respect to the features, but the output carries no graph. "
             "Call classifier(image) with gradients enabled: torch.enable_grad(), and no torch.inference_mode()."
         )
-    score = output.logits.gather(1, target[:, None]).sum()
-    whole = output.whole or output
-    (gradient,) = torch.autograd.grad(
-        score, whole.features, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
-    )
+    (gradient,) = target_gradient(output, target, [(output.whole or output).features])
     if gradient is None:
         raise InputError(
             "The features do not lie on the path to the logits. Name another layer: Classifier(model, features=...)."
         )
     return at_least_float32(gradient[output.start : output.start + len(output.logits)])
+
+
+def image_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
+    """∂logit[target]/∂image in float32; in the graph while gradients are enabled.
+
+    Raises:
+        InputError: if the output carries no graph from the image to the logits.
+    """
+    (gradient,) = target_gradient(output, target, [image_in_graph(output)])
+    if gradient is None:
+        raise InputError("The logits do not depend on the image in a way that can be differentiated.")
+    return at_least_float32(gradient[output.start : output.start + len(output.logits)])
+
+
+def image_in_graph(output: Output) -> Float[Tensor, "N C H W"]:
+    """The images of the whole forward, which the graph of the logits begins with.
+
+    Raises:
+        InputError: if it does not.
+    """
+    image = (output.whole or output).image
+    if image is None or not (image.requires_grad and output.logits.requires_grad):
+        raise InputError(
+            "This map needs the graph from the image to the logits, but the output has none. Call "
+            "classifier(image.requires_grad_()) with gradients enabled, before the image is joined with others."
+        )
+    return image
+
+
+def target_gradient(output: Output, target: Int[Tensor, " B"], inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """∂logit[target]/∂input for each input; None for inputs that are not on the path to the logits."""
+    score = output.logits.gather(1, target[:, None]).sum()
+    return torch.autograd.grad(
+        score, inputs, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
+    )
