@@ -1,5 +1,9 @@
 import math
+import os
 import shutil
+import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +12,18 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookright.data.engine import start
 from lookright.errors import InputError
-from lookright.rl.environments import SCENARIOS, DoomEnvironment, area_weights, seeds, target_mask, vectorised
+from lookright.rl import environments as module
+from lookright.rl.environments import (
+    SCENARIOS,
+    DoomEnvironment,
+    EngineError,
+    area_weights,
+    seeds,
+    target_mask,
+    vectorised,
+)
 
 
 @pytest.fixture
@@ -216,6 +230,40 @@ def test_processes_give_what_single_environments_give():
     np.testing.assert_array_equal(observations["image"][1], single.reset()[0]["image"])
     environments.close()
     single.close()
+
+
+def game_of(process):
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return next(int(text) for text in (path.read_text() for path in children) if text)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds games in /proc")
+@pytest.mark.parametrize("victim", ["process", "game", "silent game"])
+def test_processes_are_not_waited_for_in_vain(monkeypatch, victim):
+    environments = vectorised("basic", 2)
+    environments.reset(seed=[0, 1])
+    first = environments.processes[0]
+    game = game_of(first)
+    if victim == "process":
+        first.kill()
+    elif victim == "game":
+        os.kill(game, signal.SIGKILL)
+    else:
+        monkeypatch.setattr(module, "PATIENCE", 1)
+        os.kill(game, signal.SIGSTOP)
+    with pytest.raises(EngineError, match="died or was silent"):
+        environments.step(np.zeros(2, int))
+    environments.close()
+    assert not any(process.is_alive() for process in environments.processes)
+    if victim != "game":
+        os.kill(game, signal.SIGKILL)
+
+
+def test_game_that_dies_at_its_start_is_reported(monkeypatch):
+    monkeypatch.setattr(module, "start", lambda game: (game.set_vizdoom_path("/bin/false"), start(game)))
+    environments = vectorised("basic", 2)
+    with pytest.raises(EngineError, match="died or was silent"):
+        environments.reset(seed=[0, 1])
 
 
 def test_seeds_differ_in_every_argument():

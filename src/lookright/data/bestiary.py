@@ -19,6 +19,7 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from lookright.data.engine import in_own_process
 from lookright.data.freedoom import RADIUS, Level, Photograph
 from lookright.errors import InputError
 
@@ -63,14 +64,14 @@ def render_bestiary(
         creatures: the labels.
         levels: the domains.
         seed: chooses places, headings, distances and crops.
-        workers: levels rendered at the same time, one per processor if None.
+        workers: levels rendered at the same time, each in a process of its own; one per processor if None.
 
     Returns:
         The table in `labels.csv`: `image` and `mask` (paths in the folder), `label` (creature) and `domain` (level).
 
     Raises:
         InputError: the folder holds files already, a creature or level is unknown, a level lacks room for so many
-            images, the images are too large to render, or ViZDoom is not installed.
+            images, the images are too large to render, or ViZDoom is not installed or does not start.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -90,7 +91,8 @@ def render_bestiary(
         for creature, level in zip(creatures, levels, strict=False):
             counts[level][creature] = images_per_pair if images_at_home is None else images_at_home
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            tables = pool.map(partial(_render_level, draft, size=size, seed=seed), counts.keys(), counts.values())
+            render = partial(_render_level, draft, size=size, seed=seed)
+            tables = pool.map(partial(in_own_process, render), counts.keys(), counts.values())
             table = pd.concat(tables, ignore_index=True)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
         draft.chmod(0o755)  # as mkdir would have made it

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from lookright.data.engine import start
 from lookright.errors import InputError
 
 LEVEL_NAMES = tuple(f"MAP{number:02d}" for number in range(1, 33))
@@ -190,7 +191,7 @@ def _start(name: str, height: int, seed: int, settings: Path, *, planning: bool)
         game.set_available_game_variables(
             [vizdoom.GameVariable.POSITION_X, vizdoom.GameVariable.POSITION_Y, vizdoom.GameVariable.ANGLE]
         )
-    game.init()
+    start(game)
     return game
 
 

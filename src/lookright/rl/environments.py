@@ -5,7 +5,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import gymnasium
 import numpy as np
 import vizdoom
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import AsyncState
 from jaxtyping import Float32, UInt8
 from scipy import sparse
 
+from lookright.data.engine import PATIENCE, start
 from lookright.errors import InputError
 
 SCENARIOS: dict[str, tuple[str, ...]] = {
@@ -33,6 +36,13 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "deadly_corridor": ("Monster", "Armor"),
 }
 """Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
+
+
+ENGINE_ERRORS = (
+    vizdoom.ViZDoomErrorException,
+    vizdoom.ViZDoomIsNotRunningException,
+    vizdoom.ViZDoomUnexpectedExitException,
+)
 
 
 def target_mask(state: vizdoom.GameState, targets: Sequence[str]) -> UInt8[np.ndarray, "H W"]:
@@ -161,7 +171,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         if self.game.is_running():
             self.game.new_episode()
         else:
-            self.game.init()
+            start(self.game)
         self.start = self.game.get_episode_time()
         self._see()
         self.frames[:] = self.frames[-1]
@@ -203,13 +213,56 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         return observation
 
 
-def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None, mask: bool = True) -> AsyncVectorEnv:
+class EngineError(InputError):
+    """A game died or fell silent."""
+
+
+class DoomEnvironments(AsyncVectorEnv):
+    """Environments in processes of their own, which are never waited for in vain.
+
+    Resetting and stepping raise `EngineError`, and end all processes, when one has died or is silent for `PATIENCE`
+    seconds.
+    """
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in every environment."""
+        with self._impatient():
+            self.reset_async(seed, options)
+            return self.reset_wait(PATIENCE)
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Take an action in every environment."""
+        with self._impatient():
+            self.step_async(actions)
+            return self.step_wait(PATIENCE)
+
+    @contextmanager
+    def _impatient(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError, multiprocessing.TimeoutError, *ENGINE_ERRORS) as error:
+            for process in self.processes:
+                process.terminate()
+            for process in self.processes:
+                process.join(timeout=1)
+                process.kill()
+            self._state = AsyncState.DEFAULT
+            self.close(terminate=True)
+            raise EngineError(
+                f"A game of the {self.num_envs} environments died or was silent for {PATIENCE:g} seconds "
+                f"({type(error).__name__}). Free memory and processors; lookright rl train --resume continues a run."
+            ) from error
+
+
+def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None, mask: bool = True) -> DoomEnvironments:
     """`number` environments, each in its own process; observations come through shared memory, without a copy.
 
     An environment that ends an episode starts the next one in the same step: the observation is then the new
     episode's first, and the old one's last is in `infos["final_obs"]`.
     """
-    return AsyncVectorEnv(
+    return DoomEnvironments(
         [partial(_environment_of_process, scenario, targets, mask)] * number,
         copy=False,
         autoreset_mode=AutoresetMode.SAME_STEP,

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from importlib.metadata import version
@@ -25,8 +26,9 @@ from torch.distributions import Categorical
 from torch.utils.tensorboard import SummaryWriter
 
 from lookright.batch import Batch
+from lookright.data.engine import ATTEMPTS
 from lookright.errors import InputError
-from lookright.rl.environments import DoomEnvironment, seeds, vectorised
+from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
@@ -97,7 +99,7 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     DoomEnvironment(settings.scenario, settings.targets).close()  # complains before anything is written
     settings.out.mkdir(parents=True, exist_ok=True)
     write_settings(namespace, settings.out / "config.yaml")
-    return _run(settings)
+    return _run(settings.out)
 
 
 def resume(out: Path) -> Path:
@@ -108,19 +110,27 @@ def resume(out: Path) -> Path:
     Raises:
         InputError: no run, or a finished one.
     """
-    settings = instantiate(read_settings(out / "config.yaml"))
-    settings.out = out
+    read_settings(out / "config.yaml")
     if (out / "model.safetensors").is_file():
         raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
-    return _run(settings)
+    return _run(out)
 
 
-def _run(settings: PPOSettings) -> Path:
-    environments = vectorised(settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask)
-    with closing(environments):
-        _learn(settings, environments)
-    evaluate(settings.out)
-    return settings.out
+def _run(out: Path) -> Path:
+    for attempt in range(ATTEMPTS):
+        settings = instantiate(read_settings(out / "config.yaml"))
+        settings.out = out
+        environments = vectorised(settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask)
+        try:
+            with closing(environments):
+                _learn(settings, environments)
+            break
+        except EngineError as error:
+            if attempt == ATTEMPTS - 1:
+                raise
+            warnings.warn(f"{error} This one goes on from its last checkpoint by itself.", stacklevel=2)
+    evaluate(out)
+    return out
 
 
 def _learn(settings: PPOSettings, environments: AsyncVectorEnv) -> None:
