@@ -186,18 +186,19 @@ def terra_incognita(out: Path) -> None:
     print(f"{len(download_terra_incognita(out))} images in {out}")
 
 
-def masks(run: Path, data: Path, out: Path) -> None:
+def masks(run: Path, data: Path | None = None, out: Path = Path("masks")) -> None:
     """Write the masks that ALIGN learned as a data set for any other method.
 
     Args:
         run: directory of a run of ALIGN.
-        data: folder with labels.csv.
+        data: folder with labels.csv; by default the one it was trained on.
         out: the folder to make.
     """
     from lookright.training.masks import write_masks
     from lookright.training.run import load_run
 
-    print(f"{len(write_masks(load_run(run), data, out))} masks in {out}")
+    trained = load_run(run)
+    print(f"{len(write_masks(trained, data or trained.settings.data, out))} masks in {out}")
 
 
 def rl_train(arguments: list[str]) -> None:
@@ -246,6 +247,20 @@ def rl_study(config: Path, out: Path | None = None, jobs: int = 1) -> None:
     from lookright.rl.study import study
 
     print(study(config, out, jobs).to_string(index=False))
+    print(f"Write the results with: lookright rl results {out or Path('runs', config.stem)}")
+
+
+def rl_results(directory: Path, out: Path = Path("results-rl.md")) -> None:
+    """Write the results of a study of agents as a Markdown page with figures.
+
+    Args:
+        directory: of the study.
+        out: the file to write; its figure goes beside it.
+    """
+    from lookright.rl.results import write_results
+
+    write_results(directory, out)
+    print(out)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -266,6 +281,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rl evaluate": rl_evaluate,
     "rl watch": rl_watch,
     "rl study": rl_study,
+    "rl results": rl_results,
 }
 FILES = {"images", "directories"}
 
@@ -312,7 +328,7 @@ def _spelled_out(arguments: list[str]) -> list[str]:
 def _readable(error: Exception) -> str:
     if isinstance(error, InputError):
         return " ".join(str(error).split())
-    from lookright.training.settings import readable
+    from lookright.training.settings_file import readable
 
     return readable(error)
 

@@ -152,7 +152,9 @@ class ImageDataset(Dataset):
             image, mask = self.plain(image, mask)
         else:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(_mix(self.seed, epoch, index))
+                # torch.manual_seed would also seed every kind of accelerator, and where there is none keep a stack trace
+                # for each, which takes longer than the transform.
+                torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
                 image, mask = self.augment(image, mask)
         return {
             "image": image.as_subclass(Tensor),

@@ -64,19 +64,18 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
+    if _is_first_process() and settings.out.exists() and any(settings.out.iterdir()):
+        raise InputError(
+            f"{str(settings.out)!r} already holds files. Continue a run with --resume {settings.out}, or give "
+            "another --out."
+        )
+    data = _load_training_data(settings)
+    classifier, normalisation = _build(settings, data)  # complains before anything is written
     if _is_first_process():
-        if settings.out.exists() and any(settings.out.iterdir()):
-            raise InputError(
-                f"{str(settings.out)!r} already holds files. Continue a run with --resume {settings.out}, or give "
-                "another --out."
-            )
-        data = _load_training_data(settings)
         settings.out.mkdir(parents=True, exist_ok=True)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
-    else:
-        data = _load_training_data(settings)
-    return _fit(settings, data, checkpoint=None)
+    return _fit(settings, data, classifier, normalisation, checkpoint=None)
 
 
 def resume(out: Path) -> TrainedRun:
@@ -96,7 +95,8 @@ def resume(out: Path) -> TrainedRun:
     else:
         write_json(path, _environment(settings, data))
     checkpoint = out / "last.ckpt"
-    return _fit(settings, data, checkpoint if checkpoint.is_file() else None)
+    classifier, normalisation = _build(settings, data)
+    return _fit(settings, data, classifier, normalisation, checkpoint if checkpoint.is_file() else None)
 
 
 def check_fingerprint(out: Path, fingerprint: str, data: RunData) -> None:
@@ -155,14 +155,20 @@ def _load_training_data(settings: RunSettings) -> RunData:
     return data
 
 
-def _fit(settings: RunSettings, data: RunData, checkpoint: Path | None) -> TrainedRun:
-    _quiet_lightning()
+def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Normalisation]:
     lightning.seed_everything(settings.seed, verbose=False)
     model, normalisation = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
     settings.method.bind(classifier)
+    return classifier, normalisation
+
+
+def _fit(
+    settings: RunSettings, data: RunData, classifier: Classifier, normalisation: Normalisation, checkpoint: Path | None
+) -> TrainedRun:
+    _quiet_lightning()
     step = _step(checkpoint)
     batches = ShuffledBatches(
         len(data.rows("train")),
@@ -217,7 +223,7 @@ def _fit(settings: RunSettings, data: RunData, checkpoint: Path | None) -> Train
     seconds = time.perf_counter() - started
     classifier.cpu().eval()
     if validates and settings.select == "best":
-        model.load_state_dict(checkpoints.best_weights)
+        classifier.model.load_state_dict(checkpoints.best_weights)
     if trainer.is_global_zero:
         facts = {
             "model": settings.model,
@@ -230,7 +236,7 @@ def _fit(settings: RunSettings, data: RunData, checkpoint: Path | None) -> Train
             "step": checkpoints.best_step if validates and settings.select == "best" else trainer.global_step,
             "train_seconds": round(seconds, 1),
         }
-        save_model(settings.out / "model.safetensors", model, facts)
+        save_model(settings.out / "model.safetensors", classifier.model, facts)
     return TrainedRun(settings.out, settings, classifier, data.classes, normalisation, data.fingerprint)
 
 
