@@ -130,6 +130,12 @@ def test_bad_arguments_are_one_clear_line(arguments, message, capsys, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_cannot_be_built_leaves_nothing_behind(squares, tmp_path, capsys):
+    assert main(train_arguments(squares, tmp_path / "run", "--model", "resnet9000")) == 2
+    assert "No model 'resnet9000'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_unreadable_images_can_be_skipped(own_squares, tmp_path, capsys):
     broken(own_squares, "image")
     assert main(train_arguments(own_squares, tmp_path / "run", "--skip-unreadable")) == 0

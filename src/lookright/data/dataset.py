@@ -152,8 +152,8 @@ class ImageDataset(Dataset):
             image, mask = self.plain(image, mask)
         else:
             with torch.random.fork_rng(devices=[]):
-                # torch.manual_seed would also seed every kind of accelerator, and where there is none keep a stack trace
-                # for each, which takes longer than the transform.
+                # torch.manual_seed seeds every kind of accelerator too, and keeps a stack trace for each that is not
+                # there, which takes longer than the transform.
                 torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
                 image, mask = self.augment(image, mask)
         return {
