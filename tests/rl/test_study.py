@@ -46,5 +46,5 @@ def test_bad_studies_are_refused(tmp_path):
     (tmp_path / "b.yaml").write_text("a: [")
     with pytest.raises(InputError, match="Cannot read"):
         read_study(tmp_path / "b.yaml")
-    with pytest.raises(InputError, match="Settings"):
+    with pytest.raises(InputError, match="No method 'GOOD'"):
         list(read_study(write(tmp_path / "c.yaml", methods={"GOOD": {}})).runs(tmp_path))

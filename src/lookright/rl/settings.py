@@ -1,15 +1,12 @@
-"""All settings of an agent's training, from the command line, a YAML file or a dict, and back."""
+"""All settings of an agent's training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import jsonargparse
-import yaml
+from typing import Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
+from lookright.training.settings_file import SettingsFile
 
 
 @dataclass
@@ -45,6 +42,9 @@ class PPOSettings:
         checkpoint_episodes: episodes played at each checkpoint to follow return and alignment.
         episodes: of the evaluation at the end.
         device: auto, cpu or cuda.
+
+    Raises:
+        InputError: settings that do not fit together.
     """
 
     out: Path
@@ -75,6 +75,23 @@ class PPOSettings:
     episodes: int = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise InputError(
+                f"total_timesteps = {self.total_timesteps} is less than one update of num_envs x num_steps = "
+                f"{self.num_envs} x {self.num_steps} = {self.batch_size} decisions; raise it."
+            )
+        if self.batch_size % self.num_minibatches or self.batch_size < 2 * self.num_minibatches:
+            raise InputError(
+                f"num_minibatches = {self.num_minibatches} does not divide num_envs x num_steps = "
+                f"{self.batch_size} into parts of two or more decisions; take one that does."
+            )
+        if self.method.takes_turns:
+            raise InputError(
+                f"{type(self.method).__name__} takes turns with the classifier and cannot guide a policy; "
+                "use CAMAL, CYBORG or ERM."
+            )
+
     @property
     def batch_size(self) -> int:
         """Decisions of an update."""
@@ -86,71 +103,9 @@ class PPOSettings:
         return self.total_timesteps // self.batch_size
 
 
-def settings_parser() -> jsonargparse.ArgumentParser:
-    """The parser whose arguments are those of `PPOSettings`."""
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    add_settings(parser)
-    return parser
-
-
-def add_settings(parser: jsonargparse.ArgumentParser) -> None:
-    """Add the arguments of `PPOSettings` to a parser, and `--config FILE`."""
-    parser.add_argument("--config", action=jsonargparse.ActionConfigFile, help="YAML file with any of these settings.")
-    parser.add_class_arguments(PPOSettings)
-    parser.set_defaults({"method": {"class_path": "ERM"}})
-
-
-def parse_settings(config: Mapping[str, Any]) -> jsonargparse.Namespace:
-    """Check a nested dict of settings, fill in the defaults.
-
-    Raises:
-        InputError: an unknown or missing setting, or a value of the wrong type.
-    """
-    try:
-        return settings_parser().parse_object(dict(config))
-    except (jsonargparse.ArgumentError, ValueError, KeyError) as error:
-        raise InputError(f"Settings: {error}") from error
-
-
-def instantiate(namespace: jsonargparse.Namespace) -> PPOSettings:
-    """The settings as an object, with its method built.
-
-    Raises:
-        InputError: settings that do not fit together.
-    """
-    names = PPOSettings.__dataclass_fields__
-    known = jsonargparse.Namespace(**{key: value for key, value in namespace.items() if key.split(".")[0] in names})
-    built = settings_parser().instantiate_classes(known)
-    settings = PPOSettings(**{key: built[key] for key in names})
-    if settings.updates < 1:
-        raise InputError(
-            f"total_timesteps = {settings.total_timesteps} is less than one update of num_envs x num_steps = "
-            f"{settings.num_envs} x {settings.num_steps} = {settings.batch_size} decisions; raise it."
-        )
-    if settings.batch_size % settings.num_minibatches or settings.batch_size < 2 * settings.num_minibatches:
-        raise InputError(
-            f"num_minibatches = {settings.num_minibatches} does not divide num_envs x num_steps = "
-            f"{settings.batch_size} into parts of two or more decisions; take one that does."
-        )
-    if settings.method.takes_turns:
-        raise InputError(
-            f"{type(settings.method).__name__} takes turns with the classifier and cannot guide a policy; "
-            "use CAMAL, CYBORG or ERM."
-        )
-    return settings
-
-
-def write_settings(namespace: jsonargparse.Namespace, path: Path) -> None:
-    """Write `config.yaml`, from which `read_settings` gives the same settings."""
-    path.write_text(settings_parser().dump(namespace, skip_none=False))
-
-
-def read_settings(path: Path) -> jsonargparse.Namespace:
-    """Read what `write_settings` wrote.
-
-    Raises:
-        InputError: there is no such file, or it is not what `write_settings` writes.
-    """
-    if not path.is_file():
-        raise InputError(f"No {path.name} in {str(path.parent)!r}. Expected the directory of an agent's run.")
-    return parse_settings(yaml.safe_load(path.read_text()))
+_file = SettingsFile(PPOSettings, {"method": "ERM"})
+add_settings = _file.add_to
+parse_settings = _file.parse
+instantiate = _file.instantiate
+write_settings = _file.write
+read_settings = _file.read

@@ -1,20 +1,14 @@
-"""All settings of a run, from the command line, a YAML file or a dict, and back."""
+"""All settings of a run."""
 
-import inspect
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonargparse
-import yaml
-
 from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
-from lookright.errors import InputError
 from lookright.methods import ERM, Method
+from lookright.training.settings_file import SettingsFile
 
 
 @dataclass
@@ -102,67 +96,9 @@ class RunSettings:
     steps: int = 16
 
 
-def settings_parser() -> jsonargparse.ArgumentParser:
-    """The parser whose arguments are those of `RunSettings`."""
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    add_settings(parser)
-    return parser
-
-
-def add_settings(parser: jsonargparse.ArgumentParser) -> None:
-    """Add the arguments of `RunSettings` to a parser, and `--config FILE`."""
-    parser.add_argument("--config", action=jsonargparse.ActionConfigFile, help="YAML file with any of these settings.")
-    parser.add_class_arguments(RunSettings)
-    parser.set_defaults({"method": {"class_path": "ERM"}, "protocol": {"class_path": "GivenSplits"}})
-
-
-def parse_settings(config: Mapping[str, Any]) -> jsonargparse.Namespace:
-    """Check a nested dict of settings, fill in the defaults.
-
-    Raises:
-        InputError: an unknown or missing setting, or a value of the wrong type.
-    """
-    try:
-        return settings_parser().parse_object(dict(config))
-    except (jsonargparse.ArgumentError, ValueError, KeyError) as error:
-        raise InputError(readable(error)) from error
-
-
-def readable(error: Exception) -> str:
-    """What a parser's error says, in the words of the user."""
-    text = " ".join(str(error).split())
-    unknown = re.match(r'.*Parser key "(method|protocol|mask_control)":.* dot import path string: (\S+)', text)
-    if unknown:
-        names = ", ".join(_class_names(unknown[1]))
-        return f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}. Expected {names}, or an import path."
-    return text
-
-
-def _class_names(key: str) -> list[str]:
-    families: dict[str, type] = {"method": Method, "protocol": Protocol, "mask_control": MaskControl}
-    pending: list[type] = [families[key]]
-    names: list[str] = []
-    while pending:
-        subclasses: list[type] = pending.pop().__subclasses__()
-        pending += subclasses
-        names += [c.__name__ for c in subclasses if not inspect.isabstract(c) and not c.__name__.startswith("_")]
-    return sorted(set(names) - {"MapGuidance", "Stochastic"})
-
-
-def instantiate(namespace: jsonargparse.Namespace) -> RunSettings:
-    """The settings as an object, with its method and protocol built."""
-    known = {key: value for key, value in namespace.items() if key.split(".")[0] in RunSettings.__dataclass_fields__}
-    built = settings_parser().instantiate(jsonargparse.Namespace(**known))
-    return RunSettings(**{key: built[key] for key in RunSettings.__dataclass_fields__})
-
-
-def write_settings(namespace: jsonargparse.Namespace, path: Path) -> None:
-    """Write `config.yaml`, from which `read_settings` gives the same settings."""
-    path.write_text(settings_parser().dump(namespace, skip_unset=False))
-
-
-def read_settings(path: Path) -> jsonargparse.Namespace:
-    """Read what `write_settings` wrote."""
-    if not path.is_file():
-        raise InputError(f"No {path.name} in {str(path.parent)!r}. Expected the directory of a run.")
-    return parse_settings(yaml.safe_load(path.read_text()))
+_file = SettingsFile(RunSettings, {"method": "ERM", "protocol": "GivenSplits"})
+add_settings = _file.add_to
+parse_settings = _file.parse
+instantiate = _file.instantiate
+write_settings = _file.write
+read_settings = _file.read

@@ -1,0 +1,57 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from lookright.cli import main
+from lookright.errors import InputError
+from lookright.methods import ALIGN
+from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
+
+
+def test_a_file_gives_the_same_settings_back(tmp_path):
+    config = {
+        **{"out": "run", "scenario": "take_cover", "targets": ["Monster"], "target_kl": 0.1},
+        "method": {"class_path": "CAMAL", "init_args": {"weight": 0.5}},
+    }
+    namespace = parse_settings(config)
+    write_settings(namespace, tmp_path / "config.yaml")
+    assert read_settings(tmp_path / "config.yaml") == namespace
+    built = instantiate(namespace)
+    assert (built.out, built.targets, built.target_kl) == (Path("run"), ["Monster"], 0.1)
+    assert (type(built.method).__name__, built.method.weight) == ("CAMAL", 0.5)
+    assert (built.batch_size, built.updates) == (1024, 9765)
+    assert type(instantiate(parse_settings({"out": "run"})).method).__name__ == "ERM"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"total_timesteps": 1000}, "less than one update of num_envs x num_steps = 8 x 128"),
+        ({"num_minibatches": 5}, "num_minibatches = 5 does not divide"),
+        ({"num_envs": 1, "num_steps": 4}, "num_minibatches = 4 does not divide .* into parts of two or more"),
+        ({"method": ALIGN()}, "ALIGN takes turns with the classifier"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        PPOSettings(Path("run"), **wrong)
+
+
+@pytest.mark.parametrize("command", ["train --data images", "rl train"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("--method Foo", "No method 'Foo'. Expected ADL, ALIGN, .*CAMAL.*, or an import path."),
+        ("--method CAMAL --method.wieght 1", "wieght"),
+        ("--seed one", "one"),
+        ("--epocs 3", "epocs"),
+    ],
+)
+def test_both_kinds_of_training_complain_alike(tmp_path, monkeypatch, capsys, command, wrong, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), "--out", "run", *wrong.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert not any(tmp_path.iterdir())
