@@ -32,7 +32,7 @@ def test_a_clear_gain(said):
     text = said({"ERM": ERM, "CAMAL": {"accuracy": [0.81, 0.83, 0.82], "energy_in_mask": [0.52, 0.53, 0.545]}})
     assert text == {
         "CAMAL": "On conflicting pairs CAMAL classified 82 % of images correctly, 8 points more than ERM (95 % "
-        "interval +6 to +10, p = 0.005, 3 seeds); 53 % of its attention fell on the object instead of 44 % (95 % "
+        "interval +6 to +10, p = 0.005, 3 seeds); 53 % of its attention fell inside the mask instead of 44 % (95 % "
         "interval +8 to +10, p < 0.001)."
     }
 
@@ -79,7 +79,7 @@ def test_a_method_alone(said):
     (text,) = said({"CAMAL": ERM}).values()
     assert text == (
         "On conflicting pairs CAMAL classified 74 % of images correctly (95 % interval 72 % to 76 %, 3 seeds); "
-        "44 % of its attention fell on the object."
+        "44 % of its attention fell inside the mask."
     )
 
 

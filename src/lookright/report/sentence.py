@@ -86,16 +86,16 @@ def _attention(section: Section, split: str, name: str, over_images: Estimate | 
         return ""
     score, difference = scores[name], scores[name].difference
     if difference is None:
-        return f"{percent(score.mean.value)} of its attention fell on the object"
+        return f"{percent(score.mean.value)} of its attention fell inside the mask"
     digits = _digits(difference)
     own, other = percent(score.mean.value, digits), percent(scores[section.baseline].mean.value, digits)
     if score.is_clear:
         return (
-            f"{own} of its attention fell on the object instead of {other} "
+            f"{own} of its attention fell inside the mask instead of {other} "
             f"({_interval(difference, digits)}, {p_value(score.holm)})"
         )
     return (
-        f"{own} of its attention fell on the object and {other} of {section.baseline}'s"
+        f"{own} of its attention fell inside the mask and {other} of {section.baseline}'s"
         f"{_over_images(over_images) if difference.count == 1 else ', ' + _doubt(score, digits)}"
     )
 
