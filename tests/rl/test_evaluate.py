@@ -10,7 +10,6 @@ from lookright import metrics
 from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import Classifier
 from lookright.errors import InputError
-from lookright.rl import ppo
 from lookright.rl.environments import DoomEnvironment
 from lookright.rl.evaluate import evaluate, evaluate_policy, load_agent, play, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
@@ -99,18 +98,16 @@ def test_summary_leaves_out_what_is_undefined():
     }
 
 
-def test_finished_run_is_evaluated_anew(tmp_path):
-    tiny = {"scenario": "basic", "num_envs": 1, "num_steps": 8, "total_timesteps": 8, "checkpoint_episodes": 0}
-    run = ppo.train({"out": str(tmp_path / "run"), **tiny, "episodes": 1})
-    before = json.loads((run / "result.json").read_text())
-    assert evaluate(run) == before
-    after = evaluate(run, episodes=2)
+def test_finished_run_is_evaluated_anew(own_run):
+    before = json.loads((own_run / "result.json").read_text())
+    assert evaluate(own_run) == before
+    after = evaluate(own_run, episodes=2)
     assert after["episodes"] == 2
-    assert json.loads((run / "result.json").read_text()) == after
-    assert len(pd.read_csv(run / "evaluation" / "episodes.csv")) == 2
-    agent = load_agent(run)
+    assert json.loads((own_run / "result.json").read_text()) == after
+    assert len(pd.read_csv(own_run / "evaluation" / "episodes.csv")) == 2
+    agent = load_agent(own_run)
     assert isinstance(agent.classifier, Classifier)
     assert agent.settings.num_steps == 8
-    (run / "model.safetensors").unlink()
+    (own_run / "model.safetensors").unlink()
     with pytest.raises(InputError, match="not finished"):
-        evaluate(run)
+        evaluate(own_run)

@@ -1,31 +1,64 @@
 import json
 import random
 
+import gymnasium
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookright.classifier import Classifier
 from lookright.errors import InputError
-from lookright.methods import CAMAL, Method
+from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
-from lookright.rl.environments import vectorised
+from lookright.rl.environments import DoomEnvironments, EngineError
 from lookright.rl.policy import NatureCNN
 from lookright.rl.settings import PPOSettings
 
-TINY = {
-    "scenario": "basic",
-    "num_envs": 2,
-    "num_steps": 8,
-    "total_timesteps": 64,
-    "checkpoint_every": 2,
-    "checkpoint_episodes": 0,
-    "episodes": 1,
-}
-GUIDED = {"method": {"class_path": "CAMAL", "init_args": {"weight": 0.1}}}
+
+class Toy(gymnasium.Env):
+    """What PPO sees of a game, without one: noise that depends on the seed and on all that was done since."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "image": gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8),
+            "mask": gymnasium.spaces.Box(0, 255, (84, 84), np.uint8),
+        }
+    )
+    action_space = gymnasium.spaces.Discrete(4)
+
+    def __init__(self, timeout, shown):
+        self.timeout, self.shown = timeout, shown
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation(), {}
+
+    def step(self, action):
+        self.np_random.random(int(action))
+        self.steps += 1
+        return self.observation(), 4.0, False, self.steps == self.timeout, {}
+
+    def observation(self):
+        image = self.np_random.integers(256, size=(4, 84, 84), dtype=np.uint8)
+        mask = np.zeros((84, 84), np.uint8)
+        mask[:40, :40] = 255 * self.shown
+        return {"image": image, "mask": mask}
+
+
+def learn(out, timeout=100, shown=True, **changes):
+    """Train on toys."""
+    settings = PPOSettings(
+        out, **{"num_envs": 2, "num_steps": 8, "total_timesteps": 16, "checkpoint_episodes": 0, **changes}
+    )
+    settings.out.mkdir(exist_ok=True)
+    environments = SyncVectorEnv([lambda: Toy(timeout, shown)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    ppo._learn(settings, environments)
+    return settings
 
 
 @given(st.integers(1, 12), st.integers(1, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 1000))
@@ -88,61 +121,63 @@ def assert_same_run(one, other):
         assert (one / "evaluation" / table).read_bytes() == (other / "evaluation" / table).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    return ppo.train({"out": str(tmp_path_factory.mktemp("runs") / "unbroken"), **TINY, **GUIDED})
-
-
-def test_run_directory(unbroken):
-    names = {path.name for path in unbroken.iterdir()}
+def test_run_directory(run):
+    names = {path.name for path in run.iterdir()}
     assert names == {
         *("config.yaml", "environment.json", "metrics.csv", "result.json", "model.safetensors", "last.ckpt"),
         *("evaluation", "tensorboard"),
     }
-    result = json.loads((unbroken / "result.json").read_text())
+    result = json.loads((run / "result.json").read_text())
     assert result["method"] == "CAMAL"
     assert result["timesteps"] == 64
     assert result["frames"] >= result["frames_with_target"] > 0
     assert -1 <= result["attention_gap"] <= 1
     assert result["insertion"] is not None
     model = NatureCNN(actions=4)
-    model.load_state_dict(weights(unbroken))
+    model.load_state_dict(weights(run))
 
 
-def test_seed_and_method_change_the_run(unbroken, tmp_path):
-    guided = learn(tmp_path / "guided", total_timesteps=64, method=CAMAL(weight=0.1))
-    assert all(torch.equal(tensor, weights(unbroken)[name]) for name, tensor in weights(guided.out).items())
-    assert "train/camal" in (guided.out / "metrics.csv").read_text()
-    plain = learn(tmp_path / "plain", total_timesteps=64)
-    assert "train/camal" not in (plain.out / "metrics.csv").read_text()
-    other = learn(tmp_path / "other", total_timesteps=64, method=CAMAL(weight=0.1), seed=1)
-    for run in (plain, other):
-        assert any(not torch.equal(tensor, weights(unbroken)[name]) for name, tensor in weights(run.out).items())
+def test_seed_and_method_change_the_run(tmp_path):
+    variants = {"guided": {}, "again": {}, "plain": {"method": ERM()}, "other": {"seed": 1}}
+    runs = {name: learn(tmp_path / name, **{"method": CAMAL(0.1), **more}).out for name, more in variants.items()}
+
+    def same(name):
+        return all(torch.equal(tensor, weights(runs["guided"])[key]) for key, tensor in weights(runs[name]).items())
+
+    assert {name: same(name) for name in variants} == {"guided": True, "again": True, "plain": False, "other": False}
+    logged = {name: "train/camal" in (run / "metrics.csv").read_text() for name, run in runs.items()}
+    assert logged == {"guided": True, "again": True, "plain": False, "other": True}
 
 
-@pytest.mark.parametrize(("first", "last", "update"), [(0, 16, None), (17, 32, 2)])
-def test_resumed_run_equals_unbroken_one(unbroken, tmp_path, monkeypatch, first, last, update):
-    calls = random.randrange(first, last)
-    step = AsyncVectorEnv.step
+def kill(monkeypatch, call, error):
+    """Break the environments' step number `call`, counted from 0."""
+    step = DoomEnvironments.step
 
     def killed(environments, actions):
-        nonlocal calls
-        calls -= 1
-        if calls < 0:
-            raise KeyboardInterrupt
+        nonlocal call
+        call -= 1
+        if call == -1:
+            raise error
         return step(environments, actions)
 
+    monkeypatch.setattr(DoomEnvironments, "step", killed)
+
+
+def test_resumed_run_equals_unbroken_one(run, config, tmp_path, monkeypatch):
     out = tmp_path / "killed"
     with monkeypatch.context() as patch:
-        patch.setattr(AsyncVectorEnv, "step", killed)
+        kill(patch, random.randrange(17, 32), KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
-            ppo.train({"out": str(out), **TINY, **GUIDED})
-    if update:
-        assert torch.load(out / "last.ckpt")["update"] == update
-    else:
-        assert not (out / "last.ckpt").exists()
+            ppo.train({"out": str(out), **config})
+    assert torch.load(out / "last.ckpt")["update"] == 2
     assert not (out / "model.safetensors").exists()
-    assert_same_run(ppo.resume(out), unbroken)
+    assert_same_run(ppo.resume(out), run)
+
+
+def test_run_goes_on_by_itself_when_a_game_dies(run, config, tmp_path, monkeypatch):
+    kill(monkeypatch, random.randrange(16), EngineError("A game died."))
+    with pytest.warns(UserWarning, match=r"A game died\. This one goes on"):
+        assert_same_run(ppo.train({"out": str(tmp_path / "run"), **config}), run)
 
 
 class Spy(Method):
@@ -165,23 +200,9 @@ class Spy(Method):
         self.steps += 1
 
 
-def learn(out, **changes):
-    """Train without evaluation."""
-    timeout = changes.pop("timeout", 300)
-    settings = PPOSettings(**{**TINY, "out": out, "total_timesteps": 16, **changes})
-    settings.out.mkdir(exist_ok=True)
-    environments = vectorised(settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask)
-    try:
-        environments.set_attr("timeout", timeout)
-        ppo._learn(settings, environments)
-    finally:
-        environments.close()
-    return settings
-
-
-@pytest.mark.parametrize(("targets", "shown"), [(None, 1.0), (["Medikit"], 0.0)])
-def test_method_gets_image_action_and_mask(tmp_path, targets, shown):
-    method = learn(tmp_path, method=Spy(), targets=targets).method
+@pytest.mark.parametrize("shown", [True, False])
+def test_method_gets_image_action_and_mask(tmp_path, shown):
+    method = learn(tmp_path, method=Spy(), shown=shown).method
     assert method.steps == len(method.batches) == 4 * 4
     image, action, mask, weight = (
         torch.cat([batch[key] for batch in method.batches]) for key in ("image", "label", "mask", "mask_weight")
@@ -190,8 +211,8 @@ def test_method_gets_image_action_and_mask(tmp_path, targets, shown):
     assert 0 <= image.min() < image.max() <= 1
     assert set(action.tolist()) <= {0, 1, 2, 3}
     assert mask.shape == (64, 84, 84)
-    assert (mask.flatten(1).amax(1) > 0).all() == bool(shown)
-    assert set(weight.tolist()) == {shown}
+    assert mask.mean().item() == pytest.approx(shown * (40 / 84) ** 2)
+    assert set(weight.tolist()) == {float(shown)}
 
 
 def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
@@ -203,15 +224,15 @@ def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ppo, "advantages", record)
     for name, bootstrap in (("with", True), ("without", False)):
-        learn(tmp_path / name, scenario="health_gathering", timeout=12, bootstrap_truncated=bootstrap)
+        learn(tmp_path / name, timeout=3, bootstrap_truncated=bootstrap)
     (rewards, ended, values), (plain, same_ended, _) = seen
     assert torch.equal(ended, same_ended)
     assert ended.nonzero()[:, 0].tolist() == [2, 2, 5, 5]
-    assert torch.equal(plain, torch.ones_like(plain))  # 4 tics alive give 4, clipped to 1
+    assert torch.equal(plain, torch.ones_like(plain))  # 4, clipped
     assert torch.equal(rewards[~ended], plain[~ended])
     added = (rewards - plain)[ended] / 0.99
     assert (added != 0).all()
-    assert (added - values[ended]).abs().max() < 0.5 * values.abs().max() + 0.05  # frames four tics apart look alike
+    assert (added - values[ended]).abs().max() < 0.5 * values.abs().max() + 0.05  # noise looks alike
 
 
 def test_loss_that_is_not_finite_is_named(tmp_path):
@@ -223,19 +244,14 @@ def test_loss_that_is_not_finite_is_named(tmp_path):
         learn(tmp_path, method=Broken())
 
 
-def test_bad_settings_are_refused(tmp_path, unbroken):
-    with pytest.raises(InputError, match="less than one update of num_envs x num_steps = 2 x 8"):
-        ppo.train({"out": str(tmp_path / "a"), **TINY, "total_timesteps": 15})
-    with pytest.raises(InputError, match="num_minibatches = 5 does not divide"):
-        ppo.train({"out": str(tmp_path / "a"), **TINY, "num_minibatches": 5})
-    with pytest.raises(InputError, match="No scenario 'basik'"):
-        ppo.train({"out": str(tmp_path / "a"), **TINY, "scenario": "basik"})
-    with pytest.raises(InputError, match="Settings"):
-        ppo.train({"out": str(tmp_path / "a"), "scenery": "basic"})
+def test_bad_settings_are_refused(tmp_path, run, config):
+    for wrong, message in (({"scenario": "basik"}, "No scenario 'basik'"), ({"scenery": "basic"}, "scenery")):
+        with pytest.raises(InputError, match=message):
+            ppo.train({"out": str(tmp_path / "a"), **config, **wrong})
     assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="already holds files"):
-        ppo.train({"out": str(unbroken), **TINY})
+        ppo.train({"out": str(run), **config})
     with pytest.raises(InputError, match="is finished"):
-        ppo.resume(unbroken)
+        ppo.resume(run)
     with pytest.raises(InputError, match=r"No config\.yaml"):
         ppo.resume(tmp_path)

@@ -6,7 +6,7 @@ from lookright.errors import InputError
 from lookright.rl.study import read_study, study
 
 CONFIG = {
-    "scenarios": ["basic", "take_cover"],
+    "scenarios": ["basic"],
     "methods": {"PPO": {"method": "ERM"}, "CAMAL": {}},
     "seeds": [0],
     "settings": {"num_envs": 1, "num_steps": 8, "total_timesteps": 8, "checkpoint_episodes": 0, "episodes": 1},
@@ -18,21 +18,26 @@ def write(path, **changes):
     return path
 
 
+def test_runs_go_seed_by_seed(tmp_path):
+    runs = list(read_study(write(tmp_path / "a.yaml", scenarios=["basic", "take_cover"], seeds=[0, 1])).runs(tmp_path))
+    assert [(run.seed, run.scenario, run.name) for run in runs] == [
+        (seed, scenario, name) for seed in (0, 1) for scenario in ("basic", "take_cover") for name in ("PPO", "CAMAL")
+    ]
+    assert len({run.out for run in runs}) == 8
+
+
 def test_study_does_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("lookright.rl.study.RANDOM_EPISODES", 1)
     out = tmp_path / "study"
-    table = study(write(tmp_path / "a.yaml", seeds=[0], scenarios=["basic"]), out)
-    assert table[["scenario", "name", "method", "seed"]].values.tolist() == [
-        ["basic", "PPO", "ERM", 0],
-        ["basic", "CAMAL", "CAMAL", 0],
-    ]
-    written = {run: (out / run / "model.safetensors").stat().st_mtime_ns for run in table["run"]}
-    (out / table["run"][1] / "result.json").unlink()
+    table = study(write(tmp_path / "a.yaml", methods={"PPO": {"method": "ERM"}}), out)
+    assert table[["scenario", "name", "method", "seed"]].values.tolist() == [["basic", "PPO", "ERM", 0]]
+    model, result = out / table["run"][0] / "model.safetensors", out / table["run"][0] / "result.json"
+    written, expected = model.stat().st_mtime_ns, result.read_text()
+    result.unlink()
     table = study(write(tmp_path / "b.yaml"), out)
-    assert len(table) == 4
-    assert set(table["scenario"]) == {"basic", "take_cover"}
-    for run, time in written.items():
-        assert (out / run / "model.safetensors").stat().st_mtime_ns == time
+    assert table[["name", "method"]].values.tolist() == [["PPO", "ERM"], ["CAMAL", "CAMAL"]]
+    assert model.stat().st_mtime_ns == written
+    assert result.read_text() == expected
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), table, check_dtype=False, rtol=1e-4)
     with pytest.raises(InputError, match=r"has gamma = 0\.99, and the study now says 0\.5"):
         study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "gamma": 0.5}), out)

@@ -3,22 +3,15 @@ import pytest
 from PIL import Image
 
 from lookright.errors import InputError
-from lookright.rl import ppo
 from lookright.rl.watch import _outline, watch
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    tiny = {"scenario": "basic", "num_envs": 1, "num_steps": 8, "total_timesteps": 8, "checkpoint_episodes": 0}
-    return ppo.train({"out": str(tmp_path_factory.mktemp("runs") / "run"), **tiny, "episodes": 1})
-
-
 @pytest.mark.parametrize("name", [None, "film.gif"])
-def test_film_shows_the_episode_frame_by_frame(run, name):
-    path = watch(run, run / name if name else None)
-    assert path == run / (name or "watch.webp")
+def test_film_shows_the_episode_frame_by_frame(own_run, name):
+    path = watch(own_run, own_run / name if name else None)
+    assert path == own_run / (name or "watch.webp")
     with Image.open(path) as film:
-        decisions = len((run / "evaluation" / "frames.csv").read_text().splitlines()) - 1
+        decisions = len((own_run / "evaluation" / "frames.csv").read_text().splitlines()) - 1
         assert film.n_frames == decisions
         assert film.size == (2 * 480, 360 + 18)
         picture = np.asarray(film.convert("RGB")).astype(int)
