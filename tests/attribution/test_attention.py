@@ -117,19 +117,21 @@ def test_the_plain_forward_stays_fused(vit, image):
     assert any(name.startswith("ScaledDotProduct") for name in names)
 
 
+@pytest.fixture(scope="module")
+def swin():
+    size = {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
+    return Classifier(timm.create_model("swin_tiny_patch4_window7_224", **size), input_size=(3, 32, 32))
+
+
 @pytest.mark.parametrize("map", [attention_rollout, attention_gradient])
 class TestRefuses:
     def test_a_network_without_attention(self, map, pooled, image, target):
         with pytest.raises(InputError, match="No attention between tokens is found in Pooled. Take class_map"):
             map(pooled, pooled(image.requires_grad_()), target)
 
-    def test_windows(self, map):
-        model = timm.create_model(
-            "swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=8, depths=(1, 1), num_heads=(1, 2)
-        )
-        classifier = Classifier(model, input_size=(3, 32, 32))
+    def test_windows(self, map, swin):
         with pytest.raises(InputError, match="For windows .* take class_map"):
-            map(classifier, classifier(torch.randn(2, 3, 32, 32).requires_grad_()), torch.tensor([0, 1]))
+            map(swin, swin(torch.randn(2, 3, 32, 32).requires_grad_()), torch.tensor([0, 1]))
 
     def test_an_image_without_gradients(self, map, vit, image, target):
         with pytest.raises(InputError, match=r"classifier\(image.requires_grad_\(\)\)"):

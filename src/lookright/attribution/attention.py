@@ -87,7 +87,8 @@ def _read_tokens(output: Output, last: Tensor) -> Tensor:
     """(N,) whether the embedding depends on what a token takes from the last block."""
     embedding = output.embedding
     # Unequal weights: the plain sum of what a LayerNorm returns does not depend on its input.
-    score = (embedding * torch.arange(1, embedding.shape[1] + 1, device=embedding.device)).sum()
+    with torch.enable_grad():
+        score = (embedding * torch.arange(1, embedding.shape[1] + 1, device=embedding.device)).sum()
     (gradient,) = torch.autograd.grad(score, last, retain_graph=True, allow_unused=True)
     if gradient is None:
         return last.new_zeros(last.shape[-1], dtype=torch.bool)

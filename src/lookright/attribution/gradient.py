@@ -60,7 +60,8 @@ def image_in_graph(output: Output) -> Float[Tensor, "N C H W"]:
 
 def target_gradient(output: Output, target: Int[Tensor, " B"], inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
     """∂logit[target]/∂input for each input; None for inputs that are not on the path to the logits."""
-    score = output.logits.gather(1, target[:, None]).sum()
+    with torch.enable_grad():
+        score = output.logits.gather(1, target[:, None]).sum()
     return torch.autograd.grad(
         score, inputs, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
     )

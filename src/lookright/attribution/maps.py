@@ -1,10 +1,7 @@
 """All maps by name, for command lines, studies and tests: they are called alike."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from lookright.attribution.attention_gradient import attention_gradient
@@ -21,27 +18,33 @@ from lookright.attribution.reference import integrated_gradients, occlusion, smo
 from lookright.classifier import Classifier, Output
 
 
-class Map(Protocol):
-    """What every map is."""
+Map = Callable[[Classifier, Output, Tensor], Tensor]
+"""`map(classifier, output, target)` gives (B, h, w): how much each position speaks for the target."""
 
-    __name__: str
-
-    def __call__(self, classifier: Classifier, output: Output, target: Int[Tensor, " B"], /) -> Float[Tensor, "B h w"]:
-        """How much each position speaks for the target."""
-
-
-def _by_name(*maps: Map) -> Mapping[str, Map]:
-    return MappingProxyType({map.__name__: map for map in maps})
-
-
-FEATURE_MAPS = _by_name(class_map, cam, grad_cam, grad_cam_plus_plus, hires_cam, layer_cam)
+FEATURE_MAPS: Mapping[str, Map] = {
+    "class_map": class_map,
+    "cam": cam,
+    "grad_cam": grad_cam,
+    "grad_cam_plus_plus": grad_cam_plus_plus,
+    "hires_cam": hires_cam,
+    "layer_cam": layer_cam,
+}
 """From the output of `classifier(image)`."""
 
-IMAGE_MAPS = _by_name(input_gradient, input_x_gradient, attention_rollout, attention_gradient)
+IMAGE_MAPS: Mapping[str, Map] = {
+    "input_gradient": input_gradient,
+    "input_x_gradient": input_x_gradient,
+    "attention_rollout": attention_rollout,
+    "attention_gradient": attention_gradient,
+}
 """From the output of `classifier(image.requires_grad_())`."""
 
-REFERENCE_MAPS = _by_name(integrated_gradients, smooth_grad, occlusion)
+REFERENCE_MAPS: Mapping[str, Map] = {
+    "integrated_gradients": integrated_gradients,
+    "smooth_grad": smooth_grad,
+    "occlusion": occlusion,
+}
 """For evaluation only, through captum, from any output of `classifier(image)`."""
 
-MAPS: Mapping[str, Map] = MappingProxyType({**FEATURE_MAPS, **IMAGE_MAPS, **REFERENCE_MAPS})
+MAPS: Mapping[str, Map] = {**FEATURE_MAPS, **IMAGE_MAPS, **REFERENCE_MAPS}
 """All of them."""
