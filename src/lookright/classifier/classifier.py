@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from lookright.classifier.advice import unknown_name
 from lookright.classifier.route import Route, find_route
 from lookright.classifier.tap import tapped
 from lookright.classifier.trace import Site, logits_of
@@ -101,6 +103,8 @@ class Classifier(nn.Module):
         elif (usual := _usual_input_size(model)) is not None:
             try:
                 self._route = find_route(model, usual, *self._named, weightless=True)
+            except InputError:
+                raise
             except Exception:  # Built for another size than usual: the first image tells.
                 self._route = None
 
@@ -145,51 +149,55 @@ class Classifier(nn.Module):
             edit: makes other features of the same shape from the features (B, C, h, w); the model goes on from them,
                 and they are the features in the output.
         """
-        if self._route is None:
-            self._route = find_route(self.model, tuple(image.shape[1:]), *self._named)
-        if torch.compiler.is_compiling() and self._route.methods:
+        if torch.compiler.is_compiling() and self._route is not None and self._route.methods:
             return self._forward_by_methods(image, edit)
         return self._forward_with_hooks(image, edit)
 
     def _forward_by_methods(self, image: Tensor, edit: Edit | None) -> Output:
         model: Any = self.model
         tensor = model.forward_features(image)
-        features = self.route.grid.features(tensor, image.shape[2:])
-        if edit is not None:
-            features = _edited(features, edit)
+        if self.route.linear or not torch.is_grad_enabled():
+            return self._head_by_methods(image, tensor, edit)
+        # Compiled code has no second derivative, which grad_cam takes from the features on.
+        return torch.compiler.disable(self._head_by_methods)(image, tensor, edit)
+
+    def _head_by_methods(self, image: Tensor, tensor: Tensor, edit: Edit | None) -> Output:
+        model: Any = self.model
+        features = self._features(image, tensor, edit)
         embedding = model.forward_head(self.route.grid.restore(features, tensor), pre_logits=True)
         return Output(model.get_classifier()(embedding), embedding, features, image=image)
 
+    def _features(self, image: Tensor, tensor: Tensor, edit: Edit | None) -> Tensor:
+        features = self.route.grid.features(tensor, image.shape[2:])
+        if edit is not None:
+            features = _edited(features, edit)
+        if torch.is_grad_enabled() and not features.requires_grad and not torch.compiler.is_compiling():
+            # A frozen backbone: maps still differentiate from here on. The clone may be changed in place.
+            features = features.detach().requires_grad_().clone()
+        return features
+
     @torch.compiler.disable
     def _forward_with_hooks(self, image: Tensor, edit: Edit | None) -> Output:
-        route, seen = self.route, {}
+        if getattr(self, "_is_replica", False):
+            raise InputError(
+                "DataParallel runs a classifier in several threads that share its hooks. "
+                "Use DistributedDataParallel, one process a device."
+            )
+        if self._route is None:
+            self._route = find_route(self.model, tuple(image.shape[1:]), *self._named)
+        route, seen = self._route, {}
 
         with ExitStack() as stack:
 
             def at_features(tensor: Tensor) -> Tensor:
-                features = route.grid.features(tensor, image.shape[2:])
-                if edit is not None:
-                    features = _edited(features, edit)
-                if torch.is_grad_enabled():
-                    if not features.requires_grad:  # A frozen backbone: maps still differentiate from here on.
-                        features = features.requires_grad_().clone()
-                    if not route.linear:  # Fused attention has no second derivative.
-                        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-                seen[route.features] = features
+                features = seen[route.features] = self._features(image, tensor, edit)
+                if torch.is_grad_enabled() and not route.linear:  # Fused attention has no second derivative.
+                    stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 return route.grid.restore(features, tensor)
-
-            def at_embedding(site: Site) -> Callable[[Tensor], Tensor]:
-                module = self.model.get_submodule(site.module)
-
-                def keep(tensor: Tensor) -> Tensor:
-                    seen[site] = tensor
-                    return tensor.clone() if isinstance(module, _DropoutNd) and module.inplace else tensor
-
-                return keep
 
             if torch.is_grad_enabled() and image.requires_grad:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            taps = [(site, at_embedding(site)) for site in route.embedding]
+            taps = [(site, partial(self._keep_embedding, seen, site)) for site in route.embedding]
             stack.enter_context(tapped(self.model, [(route.features, at_features), *taps]))
             logits = logits_of(self.model(image))
         missing = [site.module for site in (route.features, *route.embedding) if site not in seen]
@@ -203,6 +211,11 @@ class Classifier(nn.Module):
         joined = embedding[0] if len(embedding) == 1 else torch.cat(embedding, 1)
         return Output(logits, joined, features, image=image)
 
+    def _keep_embedding(self, seen: dict[Site, Tensor], site: Site, tensor: Tensor) -> Tensor:
+        seen[site] = tensor
+        module = self.model.get_submodule(site.module)
+        return tensor.clone() if isinstance(module, _DropoutNd) and module.inplace else tensor
+
 
 def _edited(features: Tensor, edit: Edit) -> Tensor:
     edited = edit(features)
@@ -214,7 +227,10 @@ def _edited(features: Tensor, edit: Edit) -> Tensor:
 def _check(model: nn.Module) -> None:
     kind = type(model).__name__
     if isinstance(model, (DistributedDataParallel, DataParallel)):
-        raise InputError(f"The model is wrapped in {kind}. Wrap the other way round: {kind}(Classifier(model)).")
+        raise InputError(
+            f"The model is wrapped in {kind}. Wrap the other way round, DistributedDataParallel(Classifier(model)); "
+            "DataParallel runs its copies in threads that would share hooks."
+        )
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"{kind} is scripted, and its layers cannot be read. Give the module it was made from.")
     if getattr(model, "num_classes", None) == 0:
@@ -227,7 +243,12 @@ def _name(model: nn.Module, module: nn.Module | str | None, argument: str) -> st
     for name, candidate in model.named_modules():
         if name and (candidate is module or name == module):
             return name
-    raise InputError(f"{argument}={module!r} is no module of {type(model).__name__}. Give a module of it or its name.")
+    kind = type(model).__name__
+    if isinstance(module, str):
+        raise InputError(unknown_name(kind, argument, module, [name for name, _ in model.named_modules() if name]))
+    raise InputError(
+        f"{argument} is a {type(module).__name__} that is no part of {kind}. Give a module of it or a name."
+    )
 
 
 def _usual_input_size(model: nn.Module) -> tuple[int, int, int] | None:

@@ -65,17 +65,15 @@ def find_grid(
         prefix: the number of prefix tokens, where the model tells it.
     """
     batch, ratio = image_shape[0], image_shape[2] / image_shape[3]
-
-    def fits(rows: int, columns: int) -> bool:
-        return rows * columns > 1 and rows <= image_shape[2] and abs(rows - columns * ratio) < 1
-
     if len(shape) not in (3, 4) or shape[0] != batch:
         return None
     if len(shape) == 4:
-        if fits(shape[2], shape[3]):
+        if _fits(shape[2], shape[3], image_shape):
             return Grid("BCHW")
-        return Grid("BHWC") if fits(shape[1], shape[2]) else None
-    tokens = shape[1]
+        return Grid("BHWC") if _fits(shape[1], shape[2], image_shape) else None
+    tokens, channels = shape[1:]
+    if channels == 1 or (sizes and tokens != sizes[0][0] * sizes[0][1] == channels):  # (B, C, 1) or (B, C, tokens).
+        return None
     for rows, columns in sizes:
         if rows * columns > 1 and tokens - rows * columns == prefix:
             return Grid("BNC", prefix, rows / columns / ratio)
@@ -83,9 +81,15 @@ def find_grid(
         if rows * columns > 1 and 0 <= tokens - rows * columns <= MAXIMUM_PREFIX and prefix is None:
             return Grid("BNC", tokens - rows * columns, rows / columns / ratio)
     for number in range(MAXIMUM_PREFIX + 1) if prefix is None else (prefix, 0):
-        if any(fits(*size) for size in _factors(tokens - number)):
+        if any(_fits(*size, image_shape) for size in _factors(tokens - number)):
             return Grid("BNC", number)
     return None
+
+
+def _fits(rows: int, columns: int, image_shape: torch.Size) -> bool:
+    """Whether these are several positions in the proportions of the image."""
+    height, width = image_shape[2:]
+    return rows * columns > 1 and rows <= height and abs(rows - columns * height / width) < 1
 
 
 def _factors(number: int) -> list[tuple[int, int]]:

@@ -110,12 +110,16 @@ class Path:
                 linear += 1
             elif prefix and step.operation == "Slice" and _start_of_slice(step) == (1, prefix):
                 prefix = 0
-            elif not (step.is_reshape or step.operation in _PERMUTES):
+            elif not (step.is_reshape or step.operation in _PERMUTES or self._is_mean_in_another_layout(step)):
                 return False
             if len(self.sources[step]) != 1:
                 return False
             (step,) = self.sources[step]
         return average == linear == 1 and prefix == 0
+
+    def _is_mean_in_another_layout(self, value: Vertex) -> bool:
+        """Global average pooling of a channels-last map."""
+        return value.operation == "AsStrided" and [source.operation for source in self.sources[value]] == ["Mean"]
 
     def nearest(self, wanted: Container[Vertex]) -> list[Vertex]:
         """The wanted values that are reached from the end without passing another."""

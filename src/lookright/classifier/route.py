@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from lookright.classifier.advice import no_features, no_head
 from lookright.classifier.grid import Grid, find_grid
 from lookright.classifier.path import Path, Vertex, vertex
 from lookright.classifier.tap import tapped
@@ -16,7 +17,6 @@ from lookright.errors import InputError
 
 # Where branches meet only in the last layers, no map carries everything; then one is taken that nearly does.
 _SHARES = (1.0, 0.9)
-_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Search:
     def __init__(self, model: nn.Module, image_shape: tuple[int, ...]) -> None:
         self.model = model
         self.shape = torch.Size((2, *image_shape))
-        self.from_method: list[Tensor] = []
+        self.from_method: list[Any] = []
         if hasattr(model, "forward_features"):
             model.forward_features = _kept(model.forward_features, self.from_method)
         trace = record(model, self.shape)
@@ -88,11 +88,12 @@ class _Search:
                 self.passed.append((site, tensor.shape, value))
 
     def route(self, features: str | None, head: str | None) -> Route:
-        layers = [self._input_of(head)] if head else self._last_layers()
+        layers = [self._named_head(head)] if head else self._last_layers()
         only = layers[0][0].module if len(layers) == 1 else None
-        flat = [(site, value) for site, shape, value in layers if shape[1:].numel() == max(shape[1:])]
+        flat = [(site, value) for site, shape, value in layers if _is_flat(shape)]
         embedding = tuple(self._before_dropout(site, value) for site, value in flat)
-        maps = self._maps({value for _, _, value in layers})
+        is_head = bool(flat) or (only is not None and _is_pointwise(self.model.get_submodule(only)))
+        maps = self._maps({value for _, _, value in layers} if is_head else {self.path.end})
         for site, grid, value, share in self._named(maps, features) if features else self._last(maps):
             route = Route(site, grid, embedding, only, linear=False)
             if not self._is_verified(route, share):
@@ -104,13 +105,16 @@ class _Search:
             )
             route = replace(route, linear=linear, head=only if flat or linear else None)
             return replace(route, methods=self._has_methods(route, value))
-        raise InputError(self._failure(maps, features))
+        raise InputError(self._no_features(maps, features))
 
     def _input_of(self, name: str) -> tuple[Site, torch.Size, Vertex]:
-        inputs = [passed for passed in self.passed if (passed[0].module, passed[0].side) == (name, "input")]
-        if not inputs:
-            raise InputError(f"head={name!r} does not lie on the path to the logits.")
-        return inputs[-1]
+        return [passed for passed in self.passed if (passed[0].module, passed[0].side) == (name, "input")][-1]
+
+    def _named_head(self, name: str) -> tuple[Site, torch.Size, Vertex]:
+        takes = [shape for site, shape, _ in self.passed if (site.module, site.side) == (name, "input")]
+        if not takes or not (_is_flat(takes[-1]) or _is_pointwise(self.model.get_submodule(name))):
+            raise InputError(self._no_head(name))
+        return self._input_of(name)
 
     def _last_layers(self) -> list[tuple[Site, torch.Size, Vertex]]:
         """The inputs of the layers with weights that are nearest to the logits."""
@@ -163,7 +167,8 @@ class _Search:
                     yield sites[0], grid, value, share
                 # The linear layer that makes keys and values of the features is part of what reads them.
                 elif not isinstance(self.model.get_submodule(sites[last].module), nn.Linear):
-                    yield from ((site, grid, value, share) for site in reversed(sites[last : last + 2]))
+                    candidates = [*sites[last + 1 : last + 2], *reversed(sites[: last + 1])]
+                    yield from ((site, grid, value, share) for site in candidates)
 
     def _named(self, maps: dict, features: str) -> Iterator[tuple[Site, Grid, Vertex, float]]:
         for value, (grid, passed) in reversed(maps.items()):
@@ -176,7 +181,8 @@ class _Search:
         seen: list[Tensor] = []
 
         def through(tensor: Tensor) -> Tensor:
-            seen.append(route.grid.features(tensor, tuple(self.shape[2:])))
+            # A value of its own: what reads the module's output another way shows up as a way around it.
+            seen.append(route.grid.features(tensor, tuple(self.shape[2:])).clone())
             return route.grid.restore(seen[0], tensor.detach())
 
         with tapped(self.model, [(route.features, through)]):
@@ -192,12 +198,13 @@ class _Search:
         head = model.get_classifier()
         if not isinstance(head, nn.Linear) or head is not model.get_submodule(route.head):
             return False
-        if getattr(model, "drop_rate", 0) or not self.from_method or vertex(self.from_method[0]) != value:
+        features = next(iter(self.from_method), None)
+        if getattr(model, "drop_rate", 0) or not isinstance(features, Tensor) or vertex(features) != value:
             return False
         embeddings: list[Tensor] = []
 
         def forward(image: Tensor) -> Tensor:
-            embeddings.append(model.forward_head(self.from_method[0].detach(), pre_logits=True))
+            embeddings.append(model.forward_head(features.detach(), pre_logits=True))
             return head(embeddings[0])
 
         try:
@@ -206,30 +213,26 @@ class _Search:
             return False
         return embeddings[0].ndim == 2 and sorted(calls) == sorted(self.calls[-len(calls) :])
 
-    def _failure(self, maps: dict, features: str | None) -> str:
-        kind, size = type(self.model).__name__, tuple(self.shape[2:])
-        listed: dict[str, str] = {}
-        for grid, passed in reversed(maps.values()):
-            for site, shape in reversed(passed):
-                if site.side == "output" and len(listed) < _LISTED:
-                    channels, rows, columns = grid.features(torch.empty(shape, device="meta"), size).shape[1:]
-                    listed.setdefault(site.module, f"(B, {channels}, {rows}, {columns})")
-        if not listed:
-            return (
-                f"No module of {kind} hands out a feature map (B, C, h, w) on the path from an image of {size} to the "
-                "logits. Attention needs one: let them pass a module, if only an nn.Identity."
-            )
-        problem = (
-            f"features={features!r} of {kind} is no feature map on the path to the logits."
-            if features
-            else f"{kind} has no feature map through which everything passes on the way to the logits."
-        )
-        width = max(map(len, listed))
-        lines = "\n".join(f"  {module:{width}}  {shape}" for module, shape in listed.items())
-        return (
-            f"{problem} Layers with a map, the last first, for an image of {size}:\n{lines}\n"
-            f"Name one: Classifier(model, features={next(iter(listed))!r})."
-        )
+    def _no_features(self, maps: dict, features: str | None) -> str:
+        size = tuple(self.shape[2:])
+        handed_out = [(site.module, shape) for site, shape, _ in reversed(self.passed) if site.side == "output"]
+        shapes = {
+            site.module: grid.features(torch.empty(shape, device="meta"), size).shape[1:]
+            for grid, passed in reversed(maps.values())
+            for site, shape in reversed(passed)
+            if site.side == "output"
+        }
+        others = {module: shape[1:] for module, shape in handed_out}
+        return no_features(type(self.model).__name__, size, features, shapes, others)
+
+    def _no_head(self, head: str) -> str:
+        inputs = [(site.module, shape) for site, shape, _ in reversed(self.passed) if site.side == "input"]
+        layers = {
+            module: shape[1:]
+            for module, shape in inputs
+            if _is_flat(shape) and _has_weights(self.model.get_submodule(module))
+        }
+        return no_head(type(self.model).__name__, head, layers)
 
 
 def _kept(method: Any, returned: list[Any]) -> Any:
@@ -248,6 +251,11 @@ def _path(trace: Trace) -> Path:
     if path is None or path.end not in path:
         raise InputError("The logits do not depend on the image in a way that can be differentiated.")
     return path
+
+
+def _is_flat(shape: torch.Size) -> bool:
+    """Whether each image has one vector, as in (B, D) or (B, D, 1, 1)."""
+    return shape[1:].numel() == max(shape[1:], default=0)
 
 
 def _has_weights(module: nn.Module) -> bool:

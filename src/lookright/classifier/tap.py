@@ -1,6 +1,5 @@
 """One forward of a model during which tensors are read, and the features edited, by hooks that do not outlive it."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,32 +7,48 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from lookright.classifier.eager import eagerly
 from lookright.classifier.trace import Site
 
 
 @contextmanager
 def tapped(model: nn.Module, taps: list[tuple[Site, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
     """While it lasts, each tensor that passes one of the sites is replaced by what the function makes of it."""
-    handles = [_tap(model.get_submodule(site.module), site, function) for site, function in taps]
+    handles = []
+    for site, function in taps:
+        module, tap = model.get_submodule(site.module), _Tap(site, function)
+        if site.side == "input":
+            handles.append(module.register_forward_pre_hook(tap.before, with_kwargs=True))
+        else:
+            handles.append(module.register_forward_hook(tap.after))
     try:
-        yield
+        with eagerly(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _tap(module: nn.Module, site: Site, function: Callable[[Tensor], Tensor]) -> Any:
-    calls = Counter[str]()
+class _Tap:
+    """Hooks for one site."""
 
-    def replaced(values: Any) -> Any:
-        calls[site.module] += 1
-        if calls[site.module] != site.call + 1:
+    def __init__(self, site: Site, function: Callable[[Tensor], Tensor]) -> None:
+        self.site = site
+        self.function = function
+        self.calls = 0
+
+    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        return self.replaced((args, kwargs))
+
+    def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return self.replaced(output)
+
+    def replaced(self, values: Any) -> Any:
+        """The values with the site's tensor replaced; None, which hooks take for no change, if that changed nothing."""
+        self.calls += 1
+        if self.calls != self.site.call + 1:
             return None
         leaves, structure = tree_flatten(values)
-        tensor = leaves[site.leaf]
-        leaves[site.leaf] = function(tensor)
-        return None if leaves[site.leaf] is tensor else tree_unflatten(leaves, structure)
-
-    if site.side == "input":
-        return module.register_forward_pre_hook(lambda _, args, kwargs: replaced((args, kwargs)), with_kwargs=True)
-    return module.register_forward_hook(lambda _, args, output: replaced(output))
+        tensor = leaves[self.site.leaf]
+        leaves[self.site.leaf] = self.function(tensor)
+        return None if leaves[self.site.leaf] is tensor else tree_unflatten(leaves, structure)

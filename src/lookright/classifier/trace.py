@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
+from lookright.classifier.eager import eagerly
 from lookright.errors import InputError
 
 
@@ -84,9 +88,18 @@ def record(model: nn.Module, image_shape: tuple[int, ...], forward: Callable[[Te
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     with torch.inference_mode(False), torch.enable_grad(), _own_randomness(parameter.device), parameter.device:
         image = torch.randn(image_shape, dtype=parameter.dtype).requires_grad_()
-        with _recording(model) as (passed, calls):
+        with _recording(model) as recorder, _FastMeta():
             result = (forward or model)(image)
-    return Trace(image, result, passed, calls)
+    return Trace(image, result, recorder.passed, recorder.calls)
+
+
+class _FastMeta(TorchFunctionMode):
+    """Batch normalisation takes milliseconds on the meta device; another operation on each value has the same graph."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is functional.batch_norm and args[0].is_meta:
+            return args[0].neg()
+        return func(*args, **(kwargs or {}))
 
 
 def _own_randomness(device: torch.device) -> AbstractContextManager:
@@ -96,40 +109,41 @@ def _own_randomness(device: torch.device) -> AbstractContextManager:
     return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type)
 
 
-@contextmanager
-def _recording(model: nn.Module) -> Iterator[tuple[list[tuple[Site, Tensor]], list[str]]]:
-    passed: list[tuple[Site, Tensor]] = []
-    calls: list[str] = []
-    count: Counter[str] = Counter()
+class _Recorder:
+    """Keeps what passes the modules that its methods are hooks of."""
 
-    def keep(name: str, side: Literal["input", "output"], values: Any) -> None:
-        passed.extend(
-            (Site(name, side, leaf, count[name]), value)
+    def __init__(self) -> None:
+        self.passed: list[tuple[Site, Tensor]] = []
+        self.calls: list[str] = []
+        self.finished: Counter[str] = Counter()
+
+    def before(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.calls.append(name)
+        self.keep(name, "input", (args, kwargs))
+
+    def after(self, name: str, module: nn.Module, args: tuple, output: Any) -> None:
+        self.keep(name, "output", output)
+        self.finished[name] += 1
+
+    def keep(self, name: str, side: Literal["input", "output"], values: Any) -> None:
+        self.passed.extend(
+            (Site(name, side, leaf, self.finished[name]), value)
             for leaf, value in enumerate(tree_flatten(values)[0])
             if isinstance(value, Tensor)
         )
 
-    def before(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            calls.append(name)
-            keep(name, "input", (args, kwargs))
 
-        return hook
-
-    def after(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-            keep(name, "output", output)
-            count[name] += 1
-
-        return hook
-
+@contextmanager
+def _recording(model: nn.Module) -> Iterator[_Recorder]:
+    recorder = _Recorder()
     handles = []
     for name, module in model.named_modules():
         if name:
-            handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
-            handles.append(module.register_forward_hook(after(name), with_kwargs=True))
+            handles.append(module.register_forward_pre_hook(partial(recorder.before, name), with_kwargs=True))
+            handles.append(module.register_forward_hook(partial(recorder.after, name)))
     try:
-        yield passed, calls
+        with eagerly(model):
+            yield recorder
     finally:
         for handle in handles:
             handle.remove()

@@ -1,0 +1,95 @@
+"""`torch.compile` around the classifier, and inside it."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from lookright import Classifier
+from lookright.attribution import class_map, grad_cam
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+TARGET = torch.tensor([0, 2])
+
+
+def model(name: str = "test_resnet") -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=3).eval()
+
+
+def test_no_graph_break_where_no_hook_is_needed(image):
+    classifier = Classifier(model())
+    compiled = torch.compile(classifier, backend="aot_eager", fullgraph=True)
+    output, expected = compiled(image), classifier(image)
+    for name in ("logits", "embedding", "features"):
+        assert torch.allclose(getattr(output, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
+    class_map(classifier, output, TARGET).square().sum().backward()
+    found = [parameter.grad for parameter in classifier.parameters()]
+    class_map(classifier, classifier(image), TARGET).square().sum().backward()
+    assert any(gradient is not None and gradient.any() for gradient in found)
+
+
+def test_edits_are_compiled_too(image):
+    classifier = Classifier(model())
+    compiled = torch.compile(classifier, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(image, torch.zeros_like).logits, classifier(image, torch.zeros_like).logits)
+
+
+def test_a_gradient_map_of_a_compiled_classifier_has_a_second_derivative(image):
+    classifier = Classifier(model("test_convnext"))
+    assert classifier.route.methods
+    assert not classifier.cam_is_exact
+    gradients = []
+    for called in (classifier, torch.compile(classifier, backend="aot_eager")):
+        classifier.zero_grad()
+        grad_cam(classifier, called(image), TARGET).square().sum().backward()
+        gradients.append({name: p.grad for name, p in classifier.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradients[1][name], gradient, rtol=1e-3, atol=1e-6), name
+
+
+def test_hooks_run_outside_the_graph(image):
+    classifier = Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 62 * 62, 3)))
+    expected = classifier(image)
+    output = torch.compile(classifier, backend="eager")(image)
+    assert torch.equal(output.logits, expected.logits)
+    assert torch.equal(output.features, expected.features)
+
+
+def compiled_whole(plain: nn.Module) -> nn.Module:
+    return torch.compile(plain, backend="eager")
+
+
+def compiled_in_place(plain: nn.Module) -> nn.Module:
+    plain.compile(backend="eager")
+    return plain
+
+
+def compiled_part(plain: nn.Module) -> nn.Module:
+    plain.global_pool = torch.compile(plain.global_pool, backend="eager")
+    plain.layer4.compile(backend="eager")
+    return plain
+
+
+@pytest.mark.parametrize("compiled", [compiled_whole, compiled_in_place, compiled_part])
+def test_a_model_compiled_before_wrapping(image, compiled):
+    expected = Classifier(model())(image)
+    user = compiled(model())
+    user(image)  # Compiled now, so that hooks that are registered later would be ignored.
+    output = Classifier(user)(image)
+    assert torch.equal(output.features, expected.features)
+    assert torch.equal(output.logits, expected.logits)
+    assert torch.allclose(user(image), expected.logits, rtol=1e-5, atol=1e-6)
