@@ -2,8 +2,8 @@
 
 Ten architectures with random weights explain two noise images each. The peers are given the layer that `Classifier`
 finds, as a module that hands it out as (B, C, h, w), since they find no layer themselves and captum averages over the
-wrong axis of tokens. The figure is the smallest Pearson correlation over the images. A map that varies by no more than
-rounding has no correlation: it is reported as flat.
+wrong axis of tokens. An eleventh row shows that DenseNet differs for its in-place ReLU alone. The figure is the smallest
+Pearson correlation over the images. A map that varies by no more than rounding has none: it is reported as flat.
 
     pip install grad-cam captum
     python benchmarks/map_agreement.py
@@ -33,9 +33,17 @@ IMAGES = 2
 SCALE = 1000.0  # Of the logits, so that the constant in the peer's Grad-CAM++ no longer weighs.
 FLAT = 1e-4  # Standard deviation of a map, as a share of that of the products it sums.
 
+
+def densenet_with_relu_module() -> nn.Module:
+    """torchvision's ends in an in-place ReLU that is no module and overwrites what a hook before it has seen."""
+    model = torchvision.models.densenet121(num_classes=CLASSES)
+    return nn.Sequential(model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier)
+
+
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "torchvision resnet18": lambda: torchvision.models.resnet18(num_classes=CLASSES),
     "torchvision densenet121": lambda: torchvision.models.densenet121(num_classes=CLASSES),
+    "torchvision densenet121, ReLU as a module": densenet_with_relu_module,
     "torchvision vgg11_bn": lambda: torchvision.models.vgg11_bn(num_classes=CLASSES),
     "torchvision mobilenet_v3_small": lambda: torchvision.models.mobilenet_v3_small(num_classes=CLASSES),
     "torchvision shufflenet_v2_x0_5": lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=CLASSES),
