@@ -2,8 +2,8 @@
 
 Ten architectures with random weights explain two noise images each. The peers are given the layer that `Classifier`
 finds, as a module that hands it out as (B, C, h, w), since they find no layer themselves and captum averages over the
-wrong axis of tokens. An eleventh row shows that DenseNet differs for its in-place ReLU alone. The figure is the smallest
-Pearson correlation over the images. A map that varies by no more than rounding has none: it is reported as flat.
+wrong axis of tokens. An eleventh row shows that DenseNet differs for its in-place ReLU alone. The figure is the
+smallest Pearson correlation over the images. A map that varies by no more than rounding has none: it is called flat.
 
     pip install grad-cam captum
     python benchmarks/map_agreement.py

@@ -17,7 +17,6 @@ from lookright.attribution.layer_cam import layer_cam
 from lookright.attribution.reference import integrated_gradients, occlusion, smooth_grad
 from lookright.classifier import Classifier, Output
 
-
 Map = Callable[[Classifier, Output, Tensor], Tensor]
 """`map(classifier, output, target)` gives (B, h, w): how much each position speaks for the target."""
 
