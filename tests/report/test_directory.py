@@ -36,6 +36,15 @@ def test_single_run_with_undefined_metric(make_study):
     assert results.loc["conflicting", "energy_in_mask"] > 0
 
 
+def test_agents_are_sent_to_their_own_commands(tmp_path):
+    (tmp_path / "result.json").write_text('{"scenario": "basic", "return": 1.0}')
+    with pytest.raises(InputError, match=f"lookright rl watch {tmp_path}"):
+        read_study(tmp_path)
+    (tmp_path / "results.csv").write_text("scenario,method,seed\nbasic,ERM,0\n")
+    with pytest.raises(InputError, match=f"lookright rl results {tmp_path}"):
+        read_study(tmp_path)
+
+
 def test_text_that_looks_like_a_missing_value_stays_text(make_study):
     directory = make_study(methods={"None": 0.7, "NA": 0.8}, labels=("NA", "null", "nan"))
     study = read_study(directory)

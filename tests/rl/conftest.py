@@ -10,6 +10,7 @@ CONFIG = {
     "num_envs": 2,
     "num_steps": 8,
     "total_timesteps": 64,
+    "update_epochs": 1,
     "checkpoint_every": 2,
     "checkpoint_episodes": 0,
     "episodes": 1,

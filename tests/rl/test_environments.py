@@ -233,8 +233,10 @@ def test_processes_give_what_single_environments_give():
 
 
 def game_of(process):
-    children = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return next(int(text) for text in (path.read_text() for path in children) if text)
+    """The number of the game that the process with this number plays."""
+    paths = Path(f"/proc/{process}/task").glob("*/children")
+    children = [child for path in paths for child in path.read_text().split()]
+    return next(int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "vizdoom\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds games in /proc")
@@ -243,7 +245,7 @@ def test_processes_are_not_waited_for_in_vain(monkeypatch, victim):
     environments = vectorised("basic", 2)
     environments.reset(seed=[0, 1])
     first = environments.processes[0]
-    game = game_of(first)
+    game = game_of(first.pid)
     if victim == "process":
         first.kill()
     elif victim == "game":
@@ -257,6 +259,15 @@ def test_processes_are_not_waited_for_in_vain(monkeypatch, victim):
     assert not any(process.is_alive() for process in environments.processes)
     if victim != "game":
         os.kill(game, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds games in /proc")
+def test_game_that_dies_is_reported_in_the_same_process():
+    environment = DoomEnvironment("basic")
+    environment.reset(seed=0)
+    os.kill(game_of(os.getpid()), signal.SIGKILL)
+    with pytest.raises(EngineError, match="died"):
+        environment.step(0)
 
 
 def test_game_that_dies_at_its_start_is_reported(monkeypatch):

@@ -151,6 +151,8 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 def _read_results(path: Path) -> pd.DataFrame:
     results = _read_csv(path)
+    if "scenario" in results:
+        raise InputError(f"{str(path)!r} is a study of agents; write its page with lookright rl results {path.parent}")
     absent = [column for column in REQUIRED if column not in results]
     if absent:
         raise InputError(
@@ -163,6 +165,11 @@ def _read_results(path: Path) -> pd.DataFrame:
 
 def _read_result(path: Path) -> pd.DataFrame:
     result = _read_json(path)
+    if "scenario" in result:
+        raise InputError(
+            f"{str(path)!r} is the result of an agent, which has no report; see what it looks at with "
+            f"lookright rl watch {path.parent}, and write the page of a study of agents with lookright rl results"
+        )
     splits = result.get("splits")
     if not isinstance(splits, dict) or not splits or not all(isinstance(values, dict) for values in splits.values()):
         raise InputError(f"{str(path)!r} has no test split with metrics; evaluate the run on a test split first")

@@ -38,11 +38,16 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
 """Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
 
 
-ENGINE_ERRORS = (
-    vizdoom.ViZDoomErrorException,
-    vizdoom.ViZDoomIsNotRunningException,
-    vizdoom.ViZDoomUnexpectedExitException,
-)
+class EngineError(InputError):
+    """A game died or fell silent."""
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    try:
+        yield
+    except (vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException) as error:
+        raise EngineError(f"The game died: {error}") from error
 
 
 def target_mask(state: vizdoom.GameState, targets: Sequence[str]) -> UInt8[np.ndarray, "H W"]:
@@ -96,7 +101,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
     itself, `terminated` is True, no frame exists, and the observation is the last one seen.
 
     The same seed gives the same episodes, whatever was played before and on whatever machine; later resets without a
-    seed continue the sequence.
+    seed continue the sequence. A game that dies in the middle raises `EngineError`.
 
     Args:
         scenario: a name in `SCENARIOS`, or the path of a ViZDoom `.cfg` file.
@@ -169,7 +174,8 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         super().reset(seed=seed)
         self.game.set_seed(int(self.np_random.integers(2**32)))
         if self.game.is_running():
-            self.game.new_episode()
+            with _reporting():
+                self.game.new_episode()
         else:
             start(self.game)
         self.start = self.game.get_episode_time()
@@ -181,7 +187,8 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         """Press the button of `action` for `skip` tics, or up to the time-out."""
         left = self.timeout - (self.game.get_episode_time() - self.start) if self.timeout else math.inf
         pressed = [index == action for index in range(1, len(self.actions))]
-        reward = self.game.make_action(pressed, min(self.skip, left))
+        with _reporting():
+            reward = self.game.make_action(pressed, min(self.skip, left))
         terminated = self.game.is_episode_finished()
         if not terminated:
             self._see()
@@ -213,10 +220,6 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         return observation
 
 
-class EngineError(InputError):
-    """A game died or fell silent."""
-
-
 class DoomEnvironments(AsyncVectorEnv):
     """Environments in processes of their own, which are never waited for in vain.
 
@@ -242,7 +245,7 @@ class DoomEnvironments(AsyncVectorEnv):
     def _impatient(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, OSError, multiprocessing.TimeoutError, *ENGINE_ERRORS) as error:
+        except (EOFError, OSError, multiprocessing.TimeoutError, EngineError) as error:
             for process in self.processes:
                 process.terminate()
             for process in self.processes:

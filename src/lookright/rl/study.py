@@ -153,7 +153,7 @@ def _play_at_random(grid: AgentStudy, out: Path) -> None:
             targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))
             episodes, _ = evaluate_policy(None, scenario, targets, RANDOM_EPISODES)
             returns[scenario] = round(float(episodes["return"].mean()), 6)
-    _replace(path, json.dumps(returns, indent=2) + "\n")
+            _replace(path, json.dumps(returns, indent=2) + "\n")
 
 
 def _replace(path: Path, content: str) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Literal, TypeVar
 
 from lookright.errors import InputError
@@ -25,7 +26,7 @@ def execute(
         jobs: how many at a time. Local jobs share the processor cores evenly.
 
     Raises:
-        InputError: Ray is asked for and not installed.
+        InputError: Ray is asked for and not installed, or a local process died.
     """
     if executor == "ray":
         yield from _on_ray(work, tasks, jobs)
@@ -39,6 +40,11 @@ def execute(
             try:
                 for future in as_completed(futures):
                     yield future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "A process that worked on a run died, which may be for want of memory. "
+                    "The same command goes on with what is missing; fewer --jobs need less."
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
