@@ -26,9 +26,10 @@ from torch.distributions import Categorical
 
 from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
-from lookright.rl.environments import seeds, vectorised
+from lookright.rl.environments import DoomEnvironments, seeds, vectorised
 from lookright.rl.settings import PPOSettings
 from lookright.statistics import mean_interval, paired_difference
+from lookright.training.model import read_facts
 
 RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
@@ -63,77 +64,77 @@ class Agent(nn.Module):
         return action, distribution.log_prob(action), distribution.entropy(), self.critic(hidden)
 
 
-def reference(scenario: str, seed: int, updates: int) -> tuple[float, list[float]]:
+def reference(environments: DoomEnvironments, seed: int, updates: int) -> tuple[float, list[float]]:
     """Train as `ppo_atari.py` does; steps a second and the returns of all episodes."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002, as CleanRL
-    with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
-        agent = Agent(int(environments.single_action_space.n))
-        optimizer = torch.optim.Adam(agent.parameters(), lr=2.5e-4, eps=1e-5)
-        obs = torch.zeros(STEPS, ENVIRONMENTS, 4, 84, 84)
-        actions, logprobs, rewards, dones, values = torch.zeros(5, STEPS, ENVIRONMENTS)
-        observation, _ = environments.reset(seed=seeds(seed, 1, ENVIRONMENTS))
-        next_obs, next_done = torch.Tensor(observation["image"]), torch.zeros(ENVIRONMENTS)
-        episode, returns = np.zeros(ENVIRONMENTS), []
-        started = time.perf_counter()
-        for update in range(updates):
-            optimizer.param_groups[0]["lr"] = (1 - update / updates) * 2.5e-4
-            for step in range(STEPS):
-                obs[step], dones[step] = next_obs, next_done
-                with torch.no_grad():
-                    action, logprob, _, value = agent.act(next_obs)
-                    values[step] = value.flatten()
-                actions[step], logprobs[step] = action, logprob
-                observation, reward, terminated, truncated, _ = environments.step(action.numpy())
-                done = np.logical_or(terminated, truncated)
-                rewards[step] = torch.tensor(reward.clip(-1, 1))
-                next_obs, next_done = torch.Tensor(observation["image"]), torch.Tensor(done)
-                episode += reward
-                returns += episode[done].tolist()
-                episode[done] = 0
-
+    agent = Agent(int(environments.single_action_space.n))
+    optimizer = torch.optim.Adam(agent.parameters(), lr=2.5e-4, eps=1e-5)
+    obs = torch.zeros(STEPS, ENVIRONMENTS, 4, 84, 84)
+    actions, logprobs, rewards, dones, values = torch.zeros(5, STEPS, ENVIRONMENTS)
+    episode, returns = np.zeros(ENVIRONMENTS), []
+    started = time.perf_counter()
+    observation, _ = environments.reset(seed=seeds(seed, 1, ENVIRONMENTS))
+    next_obs, next_done = torch.Tensor(observation["image"]), torch.zeros(ENVIRONMENTS)
+    for update in range(updates):
+        optimizer.param_groups[0]["lr"] = (1 - update / updates) * 2.5e-4
+        for step in range(STEPS):
+            obs[step], dones[step] = next_obs, next_done
             with torch.no_grad():
-                next_value = agent.act(next_obs)[3].reshape(1, -1)
-                advantages = torch.zeros_like(rewards)
-                last = 0
-                for t in reversed(range(STEPS)):
-                    continues = 1.0 - (next_done if t == STEPS - 1 else dones[t + 1])
-                    following = next_value if t == STEPS - 1 else values[t + 1]
-                    delta = rewards[t] + 0.99 * following * continues - values[t]
-                    advantages[t] = last = delta + 0.99 * 0.95 * continues * last
-                targets = advantages + values
-            b_obs = obs.reshape(-1, 4, 84, 84)
-            b_logprobs, b_actions, b_advantages, b_targets, b_values = (
-                tensor.reshape(-1) for tensor in (logprobs, actions, advantages, targets, values)
-            )
-            order = np.arange(BATCH)
-            for _ in range(EPOCHS):
-                np.random.shuffle(order)  # noqa: NPY002, as CleanRL
-                for start in range(0, BATCH, BATCH // MINIBATCHES):
-                    chosen = order[start : start + BATCH // MINIBATCHES]
-                    _, logprob, entropy, value = agent.act(b_obs[chosen], b_actions.long()[chosen])
-                    ratio = (logprob - b_logprobs[chosen]).exp()
-                    weight = b_advantages[chosen]
-                    weight = (weight - weight.mean()) / (weight.std() + 1e-8)
-                    policy_loss = torch.max(-weight * ratio, -weight * torch.clamp(ratio, 0.9, 1.1)).mean()
-                    value = value.view(-1)
-                    unclipped = (value - b_targets[chosen]) ** 2
-                    clipped = b_values[chosen] + torch.clamp(value - b_values[chosen], -0.1, 0.1)
-                    value_loss = 0.5 * torch.max(unclipped, (clipped - b_targets[chosen]) ** 2).mean()
-                    loss = policy_loss - 0.01 * entropy.mean() + 0.5 * value_loss
-                    optimizer.zero_grad()
-                    loss.backward()
-                    nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
-                    optimizer.step()
-        return updates * BATCH / (time.perf_counter() - started), returns
+                action, logprob, _, value = agent.act(next_obs)
+                values[step] = value.flatten()
+            actions[step], logprobs[step] = action, logprob
+            observation, reward, terminated, truncated, _ = environments.step(action.numpy())
+            done = np.logical_or(terminated, truncated)
+            rewards[step] = torch.tensor(reward.clip(-1, 1))
+            next_obs, next_done = torch.Tensor(observation["image"]), torch.Tensor(done)
+            episode += reward
+            returns += episode[done].tolist()
+            episode[done] = 0
+
+        with torch.no_grad():
+            next_value = agent.act(next_obs)[3].reshape(1, -1)
+            advantages = torch.zeros_like(rewards)
+            last = 0
+            for t in reversed(range(STEPS)):
+                continues = 1.0 - (next_done if t == STEPS - 1 else dones[t + 1])
+                following = next_value if t == STEPS - 1 else values[t + 1]
+                delta = rewards[t] + 0.99 * following * continues - values[t]
+                advantages[t] = last = delta + 0.99 * 0.95 * continues * last
+            targets = advantages + values
+        b_obs = obs.reshape(-1, 4, 84, 84)
+        b_logprobs, b_actions, b_advantages, b_targets, b_values = (
+            tensor.reshape(-1) for tensor in (logprobs, actions, advantages, targets, values)
+        )
+        order = np.arange(BATCH)
+        for _ in range(EPOCHS):
+            np.random.shuffle(order)  # noqa: NPY002, as CleanRL
+            for start in range(0, BATCH, BATCH // MINIBATCHES):
+                chosen = order[start : start + BATCH // MINIBATCHES]
+                _, logprob, entropy, value = agent.act(b_obs[chosen], b_actions.long()[chosen])
+                ratio = (logprob - b_logprobs[chosen]).exp()
+                weight = b_advantages[chosen]
+                weight = (weight - weight.mean()) / (weight.std() + 1e-8)
+                policy_loss = torch.max(-weight * ratio, -weight * torch.clamp(ratio, 0.9, 1.1)).mean()
+                value = value.view(-1)
+                unclipped = (value - b_targets[chosen]) ** 2
+                clipped = b_values[chosen] + torch.clamp(value - b_values[chosen], -0.1, 0.1)
+                value_loss = 0.5 * torch.max(unclipped, (clipped - b_targets[chosen]) ** 2).mean()
+                loss = policy_loss - 0.01 * entropy.mean() + 0.5 * value_loss
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
+                optimizer.step()
+    return updates * BATCH / (time.perf_counter() - started), returns
 
 
-def ours(scenario: str, seed: int, updates: int, method: Method, bootstrap: bool = True) -> tuple[float, list[float]]:
+def ours(
+    environments: DoomEnvironments, seed: int, updates: int, method: Method, bootstrap: bool = True
+) -> tuple[float, list[float]]:
     """Train with lookright; steps a second and the mean return of the episodes of each update."""
     with tempfile.TemporaryDirectory() as folder:
         settings = PPOSettings(
             Path(folder),
-            scenario=scenario,
             method=method,
             seed=seed,
             total_timesteps=updates * BATCH,
@@ -142,38 +143,42 @@ def ours(scenario: str, seed: int, updates: int, method: Method, bootstrap: bool
             bootstrap_truncated=bootstrap,
             device="cpu",
         )
-        with closing(vectorised(scenario, ENVIRONMENTS, mask=method.needs_mask)) as environments:
-            started = time.perf_counter()
-            ppo._learn(settings, environments)
-            rate = updates * BATCH / (time.perf_counter() - started)
+        ppo._learn(settings, environments)
+        rate = read_facts(Path(folder) / "model.safetensors")["steps_per_second"]
         return rate, pd.read_csv(Path(folder) / "metrics.csv")["train/return"].tolist()
 
 
-def environments_alone(scenario: str, mask: bool, steps: int) -> float:
+def environments_alone(environments: DoomEnvironments, steps: int) -> float:
     """Steps a second of the environments with random actions."""
     generator = np.random.default_rng(0)
-    with closing(vectorised(scenario, ENVIRONMENTS, mask=mask)) as environments:
-        environments.reset(seed=seeds(0, 1, ENVIRONMENTS))
-        started = time.perf_counter()
-        for _ in range(steps):
-            environments.step(generator.integers(environments.single_action_space.n, size=ENVIRONMENTS))
-        return steps * ENVIRONMENTS / (time.perf_counter() - started)
+    environments.reset(seed=seeds(0, 1, ENVIRONMENTS))
+    started = time.perf_counter()
+    for _ in range(steps):
+        environments.step(generator.integers(environments.single_action_space.n, size=ENVIRONMENTS))
+    return steps * ENVIRONMENTS / (time.perf_counter() - started)
 
 
 def speed(scenario: str, rounds: int, updates: int) -> None:
     """All variants in turn, several times; a quotient is the median of those within a round."""
-    variants: dict[str, Callable[[], float]] = {
-        "CleanRL": lambda: reference(scenario, 0, updates)[0],
-        "lookright": lambda: ours(scenario, 0, updates, ERM())[0],
-        "lookright + CAMAL": lambda: ours(scenario, 0, updates, CAMAL(weight=0.1))[0],
-        "environments": lambda: environments_alone(scenario, False, updates * STEPS),
-        "environments with masks": lambda: environments_alone(scenario, True, updates * STEPS),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(rounds):
-        for name, variant in variants.items():
-            rates[name].append(variant())
-        print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
+    with (
+        closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
+        closing(vectorised(scenario, ENVIRONMENTS, mask=True)) as masked,
+    ):
+        variants: dict[str, Callable[[], float]] = {
+            "CleanRL": lambda: reference(plain, 0, updates)[0],
+            "lookright": lambda: ours(plain, 0, updates, ERM())[0],
+            "lookright, masks rendered": lambda: ours(masked, 0, updates, ERM())[0],
+            "lookright + CAMAL": lambda: ours(masked, 0, updates, CAMAL(weight=0.1))[0],
+            "environments": lambda: environments_alone(plain, updates * STEPS),
+            "environments with masks": lambda: environments_alone(masked, updates * STEPS),
+        }
+        for environments in (plain, masked):  # the games start
+            environments_alone(environments, 1)
+        rates: dict[str, list[float]] = {name: [] for name in variants}
+        for turn in range(rounds):
+            for name, variant in variants.items():
+                rates[name].append(variant())
+            print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
 
     def quotient(name: str, base: str) -> float:
         return round(statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True)), 3)
@@ -186,6 +191,7 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
         "updates": updates,
         "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
         "lookright / CleanRL": quotient("lookright", "CleanRL"),
+        "lookright, masks rendered / lookright": quotient("lookright, masks rendered", "lookright"),
         "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
         "environments with masks / without": quotient("environments with masks", "environments"),
     }
@@ -197,8 +203,9 @@ def learning(scenario: str, number: int, updates: int) -> None:
     """The same budget for both: mean training return over the last tenth of the updates, seed by seed."""
     rows = []
     for seed in range(number):
-        _, theirs = reference(scenario, seed, updates)
-        _, mine = ours(scenario, seed, updates, ERM(), bootstrap=False)
+        with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
+            _, theirs = reference(environments, seed, updates)
+            _, mine = ours(environments, seed, updates, ERM(), bootstrap=False)
         tenth = max(1, updates // 10)
         share = len(theirs) * tenth // updates
         rows.append({"seed": seed, "CleanRL": np.mean(theirs[-share:]), "lookright": np.nanmean(mine[-tenth:])})
