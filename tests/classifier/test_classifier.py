@@ -125,7 +125,7 @@ def test_weights_travel_between_plain_and_wrapped(model, image):
         for parameter in model.parameters():
             parameter += 0.1
     plain.load_state_dict(classifier.model.state_dict())
-    assert torch.allclose(plain(image), classifier(image).logits, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(plain(image), classifier(image).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_frozen_backbone_still_has_maps(model, image, target):

@@ -168,7 +168,7 @@ FAMILIES = {
     "timm ResNet": Family(tiny_timm("test_resnet"), 64, "cam", (2, 2), 96),
     "timm ConvNeXt": Family(tiny_timm("test_convnext"), 64, "grad_cam", (2, 2), 64),
     "timm EfficientNet": Family(tiny_timm("test_efficientnet"), 64, "cam", (2, 2), 256),
-    "timm MaxViT": Family(tiny_timm("test_maxvit", img_size=64), 64, "grad_cam", (2, 2), 128),
+    "timm MaxViT": Family(tiny_timm("test_maxvit", img_size=64), 64, "cam", (2, 2), 128),
     "timm Swin": Family(
         tiny_timm(
             "swin_tiny_patch4_window7_224", img_size=64, window_size=4, embed_dim=8, depths=(1, 1), num_heads=(1, 2)
@@ -195,8 +195,8 @@ FAMILIES = {
     "Hugging Face DeiT": Family(hugging_face("DeiT", **TRANSFORMER), 32, "grad_cam", (4, 4), 16, prefix=2),
     "Hugging Face DINOv2": Family(hugging_face("Dinov2", **TRANSFORMER), 32, "grad_cam", (4, 4), 32, prefix=1),
     "Hugging Face Swin": Family(
-        hugging_face("Swin", embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4, image_size=32, patch_size=4),
-        *(32, "cam", (4, 4), 16),
+        hugging_face("Swin", embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4, image_size=64, patch_size=4),
+        *(64, "cam", (8, 8), 16),
     ),
     "Hugging Face ResNet": Family(
         hugging_face("ResNet", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"),

@@ -37,10 +37,11 @@ def test_prefix_tokens_are_taken_from_the_original():
 
 
 def test_patches_that_are_not_square():
-    grid = Grid("BNC", aspect=0.5)  # Twice as high as wide.
-    assert grid.features(torch.zeros(1, 18, 4), (64, 32)).shape == (1, 4, 3, 6) or grid.features(
-        torch.zeros(1, 16, 4), (64, 64)
-    ).shape == (1, 4, 4, 4)
+    image = torch.Size((2, 3, 64, 64))
+    grid = find_grid(torch.Size((2, 33, 5)), image, [(4, 8)])  # Patches of 16 x 8.
+    assert grid == Grid("BNC", 1, 0.5)
+    assert grid.features(torch.zeros(2, 33, 5), (64, 64)).shape == (2, 5, 4, 8)
+    assert grid.features(torch.zeros(2, 129, 5), (128, 128)).shape == (2, 5, 8, 16)
 
 
 def test_a_number_of_tokens_that_fills_no_grid_is_refused():
@@ -68,6 +69,7 @@ IMAGE = torch.Size((2, 3, 64, 64))
         ((2, 1, 32), (), None, None),
         ((2, 1024, 1), (), None, None),
         ((2, 1024, 49), [(7, 7)], None, None),
+        ((2, 65, 64), [(8, 8)], None, Grid("BNC", 1)),
         ((2, 128, 128, 4), (), None, None),
     ],
 )

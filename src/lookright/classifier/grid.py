@@ -72,7 +72,7 @@ def find_grid(
             return Grid("BCHW")
         return Grid("BHWC") if _fits(shape[1], shape[2], image_shape) else None
     tokens, channels = shape[1:]
-    if channels == 1 or (sizes and tokens != sizes[0][0] * sizes[0][1] == channels):  # (B, C, 1) or (B, C, tokens).
+    if channels == 1:
         return None
     for rows, columns in sizes:
         if rows * columns > 1 and tokens - rows * columns == prefix:
@@ -80,6 +80,8 @@ def find_grid(
     for rows, columns in sizes:
         if rows * columns > 1 and 0 <= tokens - rows * columns <= MAXIMUM_PREFIX and prefix is None:
             return Grid("BNC", tokens - rows * columns, rows / columns / ratio)
+    if sizes and channels == sizes[0][0] * sizes[0][1]:  # (B, C, tokens).
+        return None
     for number in range(MAXIMUM_PREFIX + 1) if prefix is None else (prefix, 0):
         if any(_fits(*size, image_shape) for size in _factors(tokens - number)):
             return Grid("BNC", number)
