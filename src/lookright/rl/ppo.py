@@ -18,7 +18,7 @@ from typing import Any
 import jsonargparse
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from jaxtyping import Bool, Float
 from rich.progress import track
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ def _run(out: Path) -> Path:
     return out
 
 
-def _learn(settings: PPOSettings, environments: VectorEnv) -> None:
+def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) -> None:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(best if settings.device == "auto" else settings.device)
     write_json(settings.out / "environment.json", _environment(settings, device))
