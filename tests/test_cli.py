@@ -38,7 +38,7 @@ def test_evaluate_a_split(run, squares, capsys):
 
 def test_explain_images(run, squares, tmp_path, capsys):
     images = [str(squares / "images/1.png"), str(squares / "images/3.png")]
-    assert main(["explain", str(run), *images, "--out", str(tmp_path / "out")]) == 0
+    assert main(["explain", str(run), *images, "--out", str(tmp_path / "out"), "--map", "hires_cam"]) == 0
     assert Image.open(tmp_path / "out/1.png").size == (64, 50)
     assert (tmp_path / "out/3.png").is_file()
 
@@ -118,6 +118,7 @@ def test_bad_data_is_one_clear_line(own_squares, tmp_path, capsys, kind, message
         (["evaluate", "nowhere"], "No config.yaml in 'nowhere'"),
         (["study", "nowhere.yaml"], "No file 'nowhere.yaml'"),
         (["report", "nowhere"], "nowhere"),
+        (["train", "--data", "d", "--out", "o", "--map", "gradcam"], "No map 'gradcam'"),
         (["train", "--resume", "nowhere"], "No config.yaml in 'nowhere'"),
     ],
 )

@@ -40,7 +40,9 @@ def train(arguments: list[str]) -> None:
     print(f"Write the report with: lookright report {run.directory}")
 
 
-def evaluate(run: Path, data: Path | None = None, split: str | None = None, out: Path | None = None) -> None:
+def evaluate(
+    run: Path, data: Path | None = None, split: str | None = None, out: Path | None = None, map: str | None = None
+) -> None:
     """Measure a trained run: accuracy, attention, faithfulness.
 
     Args:
@@ -48,26 +50,29 @@ def evaluate(run: Path, data: Path | None = None, split: str | None = None, out:
         data: folder with labels.csv; by default the one it was trained on.
         split: a split, or several with commas between; by default all but train and val.
         out: where to write; by default the run's directory.
+        map: what is measured, such as grad_cam, layer_cam or integrated_gradients; by default what the run's settings
+            say.
     """
     from lookright.training.results import evaluate_run
     from lookright.training.run import load_run
 
-    result = evaluate_run(load_run(run), data, split.split(",") if split else None, out)
+    result = evaluate_run(load_run(run), data, split.split(",") if split else None, out, map=map)
     _print_splits(result["splits"])
 
 
-def explain(run: Path, images: list[Path], out: Path = Path("explanations")) -> None:
+def explain(run: Path, images: list[Path], out: Path = Path("explanations"), map: str | None = None) -> None:
     """Write each image with the map of the predicted class laid over it.
 
     Args:
         run: directory of the run.
         images: image files.
         out: directory for the pictures.
+        map: what is shown, such as grad_cam, layer_cam or integrated_gradients; by default what the run's settings say.
     """
     from lookright.training.explanation import explain_images
     from lookright.training.run import load_run
 
-    for path in explain_images(load_run(run), images, out):
+    for path in explain_images(load_run(run), images, out, map):
         print(path)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lookright import InputError, metrics
+from lookright import InputError, attribution, metrics
 from lookright.attribution import class_map, minmax, relu
 from lookright.training.evaluation import evaluate_split
 from lookright.training.explanation import explain_images
@@ -119,6 +119,35 @@ def test_masks_can_be_wrong_on_purpose(squares, settings, tmp_path, run):
     wrong = train(settings(squares, tmp_path / "run", method="CAMAL", epochs=5, mask_control="Inverted"))
     energy = [evaluate_run(one, splits=["test"])["splits"]["test"]["energy_in_mask"] for one in (run, wrong)]
     assert energy[1] < energy[0] - 0.1
+
+
+@pytest.mark.parametrize("name", ["layer_cam", "input_gradient"])
+def test_another_map_can_be_measured(run, squares, tmp_path, name):
+    result = evaluate_run(run, splits=["test"], out=tmp_path, map=name)
+    assert result["map"] == name
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    energy = []
+    for batch in data.loader("test", 32, run.normalisation):
+        output = run.classifier(batch["image"].requires_grad_())
+        map = relu(attribution.MAPS[name](run.classifier, output, output.logits.argmax(1)))
+        energy.append(metrics.energy_in_mask(minmax(map), batch["mask"])[batch["mask_weight"] > 0])
+    assert result["splits"]["test"]["energy_in_mask"] == pytest.approx(torch.cat(energy).mean().item(), rel=1e-4)
+    with pytest.raises(InputError, match=f"is about the map {name}. Give --out another directory for class_map"):
+        evaluate_run(run, splits=["test"], out=tmp_path)
+
+
+def test_maps_are_checked_before_anything_is_done(squares, settings, tmp_path):
+    with pytest.raises(InputError, match="No map 'grad_cab'. Expected class_map, cam, grad_cam"):
+        train(settings(squares, tmp_path / "run", map="grad_cab"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_large_maps_are_kept_small(run, squares):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    evaluation = evaluate_split(
+        run.classifier, data, "test", 80, run.normalisation, map="input_gradient", faithfulness="none"
+    )
+    assert evaluation.map.shape[1:] == (64, 64)
 
 
 def test_pictures_of_single_images(run, squares, tmp_path):

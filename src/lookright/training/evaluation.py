@@ -12,10 +12,12 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from lookright import metrics
-from lookright.attribution import class_map, minmax, relu
+from lookright.attribution import minmax, relu
+from lookright.attribution.maps import explain_prediction
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.training.model import Normalisation
@@ -23,6 +25,7 @@ from lookright.training.run_data import RunData
 
 Faithfulness = Literal["none", "curves", "all"]
 GALLERY_SEED = 0
+LARGEST_KEPT_MAP = 64
 
 
 @dataclass
@@ -32,7 +35,7 @@ class SplitEvaluation:
     Attributes:
         table: one row per image.
         curves: `fraction`, `insertion_curve`, `deletion_curve`, means over the images.
-        map: (N, h, w), ReLU and min-max normalised, of the predicted class.
+        map: (N, h, w), ReLU and min-max normalised, of the predicted class; at most 64 cells high and wide.
         logits: (N, K).
         embedding: (N, D).
     """
@@ -78,6 +81,7 @@ def evaluate_split(
     size: int,
     normalisation: Normalisation,
     *,
+    map: str = "class_map",
     faithfulness: Faithfulness = "curves",
     faithfulness_images: int = 0,
     steps: int = 16,
@@ -90,6 +94,7 @@ def evaluate_split(
         split: its name.
         size: side of the model's input.
         normalisation: of the model's input.
+        map: a name in `lookright.attribution.MAPS`.
         faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
         faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
         steps: points of the curves besides the first.
@@ -107,20 +112,19 @@ def evaluate_split(
     start = 0
     with evaluating(classifier):
         for batch in _on(device, data.loader(split, size, normalisation)):
-            output = classifier(batch["image"])
+            output, signed = explain_prediction(classifier, batch["image"], map)
             predicted = output.logits.argmax(1)
-            signed = class_map(classifier, output, predicted).detach()
-            map = minmax(relu(signed))
+            attention = minmax(relu(signed))
             mask = batch["mask"]
             has_mask = batch["mask_weight"] > 0
             values = {
-                "energy_in_mask": metrics.energy_in_mask(map, mask),
-                "attention_gap": metrics.attention_gap(map, mask),
-                "pointing_game": metrics.pointing_game(map, mask),
-                "iou": metrics.iou(map, mask),
+                "energy_in_mask": metrics.energy_in_mask(attention, mask),
+                "attention_gap": metrics.attention_gap(attention, mask),
+                "pointing_game": metrics.pointing_game(attention, mask),
+                "iou": metrics.iou(attention, mask),
             }
             values = {name: torch.where(has_mask, value, torch.nan) for name, value in values.items()}
-            subset = is_chosen[start : start + len(map)].to(device)
+            subset = is_chosen[start : start + len(attention)].to(device)
             if faithfulness != "none":
                 arguments = (classifier, batch["image"][subset], signed[subset], predicted[subset])
                 for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
@@ -140,10 +144,10 @@ def evaluate_split(
             }
             for name, value in columns_of_batch.items():
                 columns.setdefault(name, []).append(value.detach().cpu())
-            kept["map"].append(map.cpu())
+            kept["map"].append(_at_most(attention, LARGEST_KEPT_MAP).cpu())
             kept["logits"].append(output.logits.detach().float().cpu())
             kept["embedding"].append(output.embedding.detach().float().cpu())
-            start += len(map)
+            start += len(attention)
     table = pd.DataFrame({name: torch.cat(value).numpy() for name, value in columns.items()})
     table.insert(0, "image", rows["image"].to_numpy())
     table.insert(1, "label", rows["label"].to_numpy())
@@ -160,6 +164,11 @@ def evaluate_split(
 def _on(device: torch.device, loader: DataLoader) -> Iterator[dict[str, Tensor]]:
     for batch in loader:
         yield {key: value.to(device) for key, value in batch.items()}
+
+
+def _at_most(map: Tensor, size: int) -> Tensor:
+    height, width = map.shape[1:]
+    return functional.adaptive_avg_pool2d(map, (min(height, size), min(width, size)))
 
 
 def _spread(values: Tensor, subset: Tensor) -> Tensor:

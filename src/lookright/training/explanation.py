@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from lookright.attribution import class_map, minmax, relu
+from lookright.attribution import minmax, relu
+from lookright.attribution.maps import explain_prediction
 from lookright.classifier import evaluating
 from lookright.data.images import read_image
 from lookright.errors import InputError
@@ -26,16 +27,17 @@ def overlay(image: np.ndarray, map: np.ndarray, opacity: float = 0.55) -> np.nda
     return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
 
 
-def explain_images(run: TrainedRun, images: Sequence[Path], out: Path) -> list[Path]:
+def explain_images(run: TrainedRun, images: Sequence[Path], out: Path, map: str | None = None) -> list[Path]:
     """Write one picture per image: the image, and the image under its map, with the prediction below.
 
     Args:
         run: a trained run.
         images: image files.
         out: directory for the pictures, made if needed.
+        map: a name in `lookright.attribution.MAPS`; None: the one of the run's settings.
 
     Raises:
-        InputError: an image cannot be read, or two have the same name.
+        InputError: an image cannot be read, two have the same name, or the map does not fit the model.
     """
     names = [image.stem for image in images]
     for name in names:
@@ -54,17 +56,16 @@ def explain_images(run: TrainedRun, images: Sequence[Path], out: Path) -> list[P
     )
     for name, image in zip(names, read, strict=True):
         with evaluating(run.classifier):
-            output = run.classifier(prepare(image)[None].as_subclass(torch.Tensor))
-            predicted = output.logits.argmax(1)
-            map = minmax(relu(class_map(run.classifier, output, predicted))).detach()
+            batch = prepare(image)[None].as_subclass(torch.Tensor)
+            output, signed = explain_prediction(run.classifier, batch, map or run.settings.map)
         height, width = image.shape[-2:]
-        grown = functional.interpolate(map[None], (height, width), mode="bilinear")[0, 0].numpy()
+        grown = functional.interpolate(minmax(relu(signed))[None], (height, width), mode="bilinear")[0, 0].numpy()
         pixels = image.permute(1, 2, 0).numpy()
         confidence = output.logits.softmax(1).max().item()
         pair = np.concatenate([pixels, overlay(pixels, grown)], axis=1)
         picture = Image.new("RGB", (pair.shape[1], height + CAPTION_HEIGHT), "white")
         picture.paste(Image.fromarray(pair))
-        caption = f"{run.classes[int(predicted)]} {confidence:.0%}"
+        caption = f"{run.classes[int(output.logits.argmax(1))]} {confidence:.0%}"
         ImageDraw.Draw(picture).text((4, height + 3), caption, fill="black")
         paths.append(out / f"{name}.png")
         picture.save(paths[-1])

@@ -21,6 +21,7 @@ def evaluate_run(
     splits: Sequence[str] | None = None,
     out: Path | None = None,
     accelerator: str | None = None,
+    map: str | None = None,
 ) -> dict[str, Any]:
     """Measure a run on splits; write tables, maps and `result.json`.
 
@@ -30,14 +31,16 @@ def evaluate_run(
         splits: None: every split but `train` and `val`.
         out: where to write; None: the run's directory, whose `result.json` gains the splits.
         accelerator: `cpu` or `gpu`; None: a GPU where there is one.
+        map: a name in `lookright.attribution.MAPS`; None: the one of the run's settings.
 
     Returns:
         The content of `result.json`.
 
     Raises:
-        InputError: as `load_data`, or there is no split to evaluate.
+        InputError: as `load_data`, there is no split to evaluate, or `out` has the result of another map.
     """
-    settings, out = run.settings, out or run.directory
+    settings, map = run.settings, map or run.settings.map
+    out = out or run.directory
     open_set = settings.protocol.open_set_splits
     loaded = load_data(
         data or settings.data,
@@ -56,7 +59,9 @@ def evaluate_run(
     use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
     classifier = run.classifier.to("cuda" if use_gpu else "cpu")
     path = out / "result.json"
-    result = json.loads(path.read_text()) if path.is_file() else _describe(run)
+    result = json.loads(path.read_text()) if path.is_file() else _describe(run, map)
+    if result["map"] != map:
+        raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     evaluations = {}
     for split in splits:
         evaluations[split] = evaluation = evaluate_split(
@@ -65,6 +70,7 @@ def evaluate_run(
             split,
             settings.size,
             run.normalisation,
+            map=map,
             faithfulness=settings.faithfulness,
             faithfulness_images=settings.faithfulness_images,
             steps=settings.steps,
@@ -80,7 +86,7 @@ def evaluate_run(
     return result
 
 
-def _describe(run: TrainedRun) -> dict[str, Any]:
+def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
     settings, facts = run.settings, read_facts(run.directory / "model.safetensors")
     method = type(settings.method).__name__
     return {
@@ -89,6 +95,7 @@ def _describe(run: TrainedRun) -> dict[str, Any]:
         "model": settings.model,
         "protocol": type(settings.protocol).__name__,
         "seed": settings.seed,
+        "map": map,
         "val_accuracy": facts["val_accuracy"],
         "train_seconds": facts["train_seconds"],
         "splits": {},

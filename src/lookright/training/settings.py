@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lookright.attribution.maps import find_map
 from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
@@ -50,6 +51,7 @@ class RunSettings:
         accelerator: auto, cpu, gpu or mps.
         devices: number of devices; more than one trains in parallel processes (DDP).
         evaluate: evaluate the test splits after training.
+        map: what is measured and shown: a name in `lookright.attribution.MAPS`, such as `grad_cam` or `layer_cam`.
         gallery: test images a split whose maps are kept for the report.
         faithfulness: measured on test splits: `none`, `curves` (insertion and deletion) or `all` (sufficiency and
             comprehensiveness, too).
@@ -90,10 +92,14 @@ class RunSettings:
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int = 1
     evaluate: bool = True
+    map: str = "class_map"
     gallery: int = 24
     faithfulness: Literal["none", "curves", "all"] = "curves"
     faithfulness_images: int = 0
     steps: int = 16
+
+    def __post_init__(self) -> None:
+        find_map(self.map)
 
 
 _file = SettingsFile(RunSettings, {"method": "ERM", "protocol": "GivenSplits"})
