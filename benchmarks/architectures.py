@@ -39,11 +39,11 @@ LARGEST_CHECKED = 30_000_000
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """One of each of timm's modules, then the next of each, so that a part of the sweep says much."""
-    yield from (("torchvision", name) for name in torchvision.models.list_models(module=torchvision.models))
-    modules = [timm.list_models(module=module) for module in timm.list_modules()]
+    """One of each module, then the next of each, so that a part of the sweep says much."""
+    modules = [[("timm", name) for name in timm.list_models(module=module)] for module in timm.list_modules()]
+    modules.append([("torchvision", name) for name in torchvision.models.list_models(module=torchvision.models)])
     for members in itertools.zip_longest(*modules):
-        yield from (("timm", name) for name in members if name)
+        yield from filter(None, members)
 
 
 def build(library: str, name: str) -> nn.Module:
@@ -192,8 +192,8 @@ What `lookright.Classifier` finds in every architecture of timm and every classi
 `benchmarks/architectures.py`. Each architecture has its row in `benchmarks/results/architectures.csv`. Measured with
 timm {timm}, torchvision {torchvision} and torch {torch}.
 
-| library | names looked at | built | features found | share of those built | CAM exact | Grad-CAM | without hooks |
-|---|---|---|---|---|---|---|---|"""
+| library | names | looked at | built | features found | share of those built | CAM exact | Grad-CAM | without hooks |
+|---|---|---|---|---|---|---|---|---|"""
 
 EXPLANATION = """
 *Built* means built without trained weights, on the meta device or else on the CPU. *CAM exact*: the logits are one
@@ -223,7 +223,8 @@ def page() -> None:
     lines = [INTRODUCTION.format(**{name: version.split("+")[0] for name, version in versions.items()})]
     for library, rows in table.groupby("library"):
         known, here = built[built["library"] == library], found[found["library"] == library]
-        counts = [len(rows), len(known), len(here), f"{len(here) / len(known):.1%}"]
+        every = sum(name[0] == library for name in names())
+        counts = [every, len(rows), len(known), len(here), f"{len(here) / len(known):.1%}"]
         counts += [(here["map"] == map).sum() for map in MAPS] + [(here["route"] == "methods").sum()]
         lines.append("| " + " | ".join(map(str, [library, *counts])) + " |")
     lines.append(EXPLANATION.format(checked=len(checked), passed=(checked["check"] == "passed").sum()))

@@ -174,7 +174,7 @@ def test_gradients_under_torch_func(image, target):
 
     def loss(parameters: dict, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         output = functional_call(classifier, parameters, (image[None],))
-        weight = parameters["model.head.weight"][target]
+        weight = parameters["model.head.weight"][target[None]][0]
         map = torch.einsum("bkhw,k->bhw", output.features, weight)
         return map.relu().square().mean() + nn.functional.cross_entropy(output.logits, target[None])
 

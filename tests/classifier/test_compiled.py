@@ -48,8 +48,8 @@ for edit in (None, torch.tanh):
         class_map(classifier, output, target).square().mean().backward()
         gradients.append([output.logits, output.embedding, output.features, *(p.grad for p in classifier.parameters())])
     for plain, found in zip(*gradients[-2:]):
-        assert (plain is None) == (found is None)
-        assert plain is None or torch.allclose(plain, found, rtol=1e-4, atol=1e-5)
+        expected = torch.zeros_like(found) if plain is None else plain  # Of the bias, which no map depends on.
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.abs().max().item() + 1e-7)
 assert not torch.allclose(gradients[0][0], gradients[2][0])
 """
 

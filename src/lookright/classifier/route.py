@@ -1,5 +1,6 @@
 """Where a model's features, embedding and head are: found from the graph of one forward without weights."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,8 +77,8 @@ class _Search:
         self.model = model
         self.shape = torch.Size((2, *image_shape))
         self.from_method: list[Any] = []
-        if hasattr(model, "forward_features"):
-            model.forward_features = _kept(model.forward_features, self.from_method)
+        if inspect.ismethod(method := getattr(model, "forward_features", None)):
+            vars(model)["forward_features"] = _kept(method, self.from_method)
         trace = record(model, self.shape)
         self.calls = trace.calls
         self.path = _path(trace)
