@@ -227,6 +227,10 @@ def page() -> None:
         counts = [every, len(rows), len(known), len(here), f"{len(here) / len(known):.1%}"]
         counts += [(here["map"] == map).sum() for map in MAPS] + [(here["route"] == "methods").sum()]
         lines.append("| " + " | ".join(map(str, [library, *counts])) + " |")
+    if (missing := len(list(names())) - len(table)) > 0:
+        lines.append(
+            f"\n**The sweep is not finished: {missing} names were not looked at yet.** The script goes on with them."
+        )
     lines.append(EXPLANATION.format(checked=len(checked), passed=(checked["check"] == "passed").sum()))
     for (library, family), rows in built.groupby(["library", "family"]):
         here = rows[rows["map"] != ""]
