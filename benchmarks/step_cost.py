@@ -29,6 +29,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
 from lookright.batch import mask_on_grid
@@ -85,12 +86,13 @@ def captum_grad_cam(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
     is_transformer = hasattr(model, "blocks")
 
     def loss(batch: Batch) -> Tensor:
-        map = layer.attribute(
-            batch["image"],
-            target=batch["label"],
-            attr_dim_summation=not is_transformer,  # it takes channels first; tokens are weighed here
-            grad_kwargs={"create_graph": True},
-        )
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            map = layer.attribute(
+                batch["image"],
+                target=batch["label"],
+                attr_dim_summation=not is_transformer,  # tokens come with their channels last
+                grad_kwargs={"create_graph": True},
+            )
         map = as_grid(map).sum(1) if is_transformer else map[:, 0]
         task = functional.cross_entropy(model(batch["image"]), batch["label"])
         return task + attention_loss(map, batch["mask"])
@@ -109,7 +111,7 @@ def second_forward(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
         handle = layer.register_forward_hook(lambda module, args, output: kept.append(output))
         try:
             image = batch["image"].clone().requires_grad_()
-            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            with sdpa_kernel(SDPBackend.MATH):
                 score = model(image).gather(1, batch["label"][:, None]).sum()
                 _, gradient = torch.autograd.grad(score, (image, kept[0]), create_graph=True)
         finally:
