@@ -1,11 +1,52 @@
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from lookright.errors import InputError
 from lookright.study.executors import execute
 
+WORK_FOR_EVER = """
+import os, pathlib, sys, time
+from lookright.study.executors import execute
+
+def work(path):
+    pathlib.Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(execute(work, sys.argv[1:], jobs=2))
+"""
+
 
 def test_a_process_that_dies_is_reported():
     with pytest.raises(InputError, match="A process that worked on a run died"):
         list(execute(os._exit, [1], jobs=2))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes end")
+def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+    script, pid = tmp_path / "study.py", tmp_path / "pid"
+    script.write_text(WORK_FOR_EVER)
+    parent = subprocess.Popen([sys.executable, str(script), str(pid)])
+    wait_until(lambda: pid.is_file() and pid.read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(pid.read_text()))
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
