@@ -72,6 +72,15 @@ def test_named_layers_are_taken(image):
     assert not by_name.cam_is_exact
 
 
+def test_the_first_image_may_come_in_inference_mode(image):
+    classifier = Classifier(Network())
+    with torch.inference_mode():
+        classifier(image)
+    output = classifier(image)
+    grad_cam(classifier, output, output.logits.argmax(1)).sum().backward()
+    assert classifier.route == Classifier(Network(), input_size=(3, 32, 32)).route
+
+
 def test_layers_are_found_at_the_first_image_where_no_size_is_told(image):
     classifier = Classifier(Network())
     with pytest.raises(InputError, match=r"not known before the first image.*input_size=\(C, H, W\)"):

@@ -42,6 +42,7 @@ class Route:
     methods: bool = False
 
 
+@torch.inference_mode(False)  # a copy made in inference mode would have no graph
 def find_route(
     model: nn.Module,
     image_shape: tuple[int, ...],

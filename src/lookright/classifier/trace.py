@@ -86,7 +86,7 @@ def _bare(model: nn.Module) -> nn.Module:
 def record(model: nn.Module, image_shape: tuple[int, ...], forward: Callable[[Tensor], Any] | None = None) -> Trace:
     """Run a copy once and keep everything that passes between its modules."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    with torch.inference_mode(False), torch.enable_grad(), _own_randomness(parameter.device), parameter.device:
+    with torch.enable_grad(), _own_randomness(parameter.device), parameter.device:
         image = torch.randn(image_shape, dtype=parameter.dtype).requires_grad_()
         with _recording(model) as recorder, _FastMeta():
             result = (forward or model)(image)
