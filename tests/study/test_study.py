@@ -99,7 +99,7 @@ def test_changed_settings_do_not_mix_with_finished_runs(config, tmp_path):
     content = yaml.safe_load(config.read_text())
     content["settings"]["lr"] = 0.5
     config.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"was run with lr = 0\.01, and its configuration now says 0\.5"):
+    with pytest.raises(InputError, match=r"was done with lr = 0\.01, and the study now says 0\.5"):
         run_study(config, tmp_path / "out")
 
 
@@ -107,8 +107,8 @@ def test_changed_settings_do_not_mix_with_finished_runs(config, tmp_path):
     ("content", "message"),
     [
         ("{", "as YAML"),
-        ("[]", "is no study"),
-        ("{methods: {}}", "is no study"),
+        ("[]", "is no such study; expected a mapping with methods, seeds"),
+        ("{methods: {}}", "is no such study; expected a mapping with methods, seeds"),
         ("{methods: {}, seeds: [], sed: 1}", "'sed'"),
     ],
 )

@@ -2,23 +2,21 @@
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import pandas as pd
-import yaml
 
-from lookright.errors import InputError
 from lookright.rl.environments import SCENARIOS
 from lookright.rl.evaluate import evaluate, evaluate_policy
 from lookright.rl.ppo import resume, train
 from lookright.rl.settings import parse_settings, read_settings
-from lookright.study.executors import execute
+from lookright.study.config import file_name
+from lookright.study.grid import do_missing, open_directory, read_grid
 
 RANDOM_EPISODES = 50
 """Played by an agent that presses buttons at random, for the zero of the normalised score."""
@@ -50,7 +48,7 @@ class AgentStudy:
         for seed in self.seeds:
             for scenario in self.scenarios:
                 for name, overrides in self.methods.items():
-                    directory = out / "runs" / Path(scenario).stem / name.replace(" ", "-") / f"seed-{seed}"
+                    directory = out / "runs" / Path(scenario).stem / file_name(name) / f"seed-{seed}"
                     config = {"method": name, "name": name, **self.settings, **overrides}
                     yield parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
 
@@ -61,20 +59,7 @@ def read_study(path: Path) -> AgentStudy:
     Raises:
         InputError: no such file, no YAML, or keys that are missing or unknown.
     """
-    if not path.is_file():
-        raise InputError(f"No file {str(path)!r}. Expected the YAML file of a study of agents.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
-    known = list(AgentStudy.__dataclass_fields__)
-    if not isinstance(content, dict) or not set(known[:3]) <= set(content) <= set(known):
-        given = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise InputError(
-            f"{str(path)!r} has {given}; expected a mapping with {', '.join(known[:3])} and, if wanted, settings."
-        )
-    content["methods"] = {name: overrides or {} for name, overrides in content["methods"].items()}
-    return AgentStudy(**content)
+    return read_grid(path, AgentStudy, ("methods",))
 
 
 def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
@@ -96,39 +81,20 @@ def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
     out = out or Path("runs", config.stem)
     grid = read_study(config)
     runs = list(grid.runs(out))
-    for run in runs:
-        _check_same_settings(run)
-    out.mkdir(parents=True, exist_ok=True)
-    if config.resolve() != (out / "study.yaml").resolve():
-        shutil.copyfile(config, out / "study.yaml")
+    open_directory(config, out, runs, read_settings)
     _play_at_random(grid, out)
-    missing = [run for run in runs if not (Path(run.out) / "result.json").is_file()]
-    print(f"{len(runs)} agents, {len(runs) - len(missing)} of them trained, in {out}", file=sys.stderr)
-    table = collect_results(runs, out)
-    failures = []
-    for done, (directory, error) in enumerate(execute(finish_run, missing, jobs=jobs), start=1):
-        if error:
-            failures.append(f"{directory}: {error}")
-        print(f"[{done}/{len(missing)}] {directory}: {error or 'finished'}", file=sys.stderr)
-        table = collect_results(runs, out)
-    if failures:
-        raise InputError(f"{len(failures)} of {len(runs)} agents failed, the first: {failures[0]}")
-    return table
+    return do_missing(runs, finish_run, partial(collect_results, runs, out), jobs=jobs)
 
 
-def finish_run(settings: jsonargparse.Namespace) -> tuple[str, str]:
-    """Train, resume or only evaluate an agent: whatever it lacks. Returns its directory and what was wrong."""
+def finish_run(settings: jsonargparse.Namespace) -> None:
+    """Train, resume or only evaluate an agent: whatever it lacks."""
     out = Path(settings.out)
-    try:
-        if (out / "model.safetensors").is_file():
-            evaluate(out)
-        elif (out / "config.yaml").is_file():
-            resume(out)
-        else:
-            train(settings)
-    except InputError as error:
-        return str(out), str(error)
-    return str(out), ""
+    if (out / "model.safetensors").is_file():
+        evaluate(out)
+    elif (out / "config.yaml").is_file():
+        resume(out)
+    else:
+        train(settings)
 
 
 def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
@@ -160,15 +126,3 @@ def _replace(path: Path, content: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(content)
     os.replace(temporary, path)
-
-
-def _check_same_settings(run: jsonargparse.Namespace) -> None:
-    path = Path(run.out, "config.yaml")
-    if path.is_file():
-        before = read_settings(path)
-        for key in run.keys():  # noqa: SIM118, a Namespace iterates over its branches, too
-            if before.get(key) != run.get(key) and key not in ("out", "device"):
-                raise InputError(
-                    f"The run {str(path.parent)!r} has {key} = {before.get(key)!r}, and the study now says "
-                    f"{run.get(key)!r}. Give another --out, or undo the change."
-                )

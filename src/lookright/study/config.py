@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import yaml
 
-from lookright.errors import InputError
+from lookright.study.grid import read_grid
 from lookright.training.settings import parse_settings
 
 Overrides = Mapping[str, Any]
@@ -62,7 +61,7 @@ class Study:
                 for model, of_model in self.models.items() or [(None, {})]:
                     for method, of_method in self.methods.items():
                         parts = [protocol, *([model] if model else []), method, f"seed-{seed}"]
-                        directory = Path("runs", *map(_file_name, parts))
+                        directory = Path("runs", *map(file_name, parts))
                         config: dict[str, Any] = {"protocol": protocol, "method": method, "name": method}
                         config |= {"model": model} if model else {}
                         config |= {**self.settings, **of_protocol, **of_model, **of_method}
@@ -76,28 +75,13 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: no such file, no YAML, or keys that are missing or unknown.
     """
-    if not path.is_file():
-        raise InputError(f"No file {str(path)!r}. Expected the YAML file of a study.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
-    known = Study.__dataclass_fields__
-    if not isinstance(content, dict) or not {"methods", "seeds"} <= set(content):
-        raise InputError(f"{str(path)!r} is no study; expected a mapping with methods, seeds and {', '.join(known)}.")
-    for key in content:
-        if key not in known:
-            raise InputError(f"Unknown key {key!r} in {str(path)!r}; expected {', '.join(known)}.")
-    for key in ("methods", "protocols", "models"):
-        if key in content:
-            content[key] = {name: overrides or {} for name, overrides in content[key].items()}
-    return Study(**content)
+    return read_grid(path, Study, ("methods", "protocols", "models"))
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A name that every file system takes.
 
-    >>> _file_name("SAGE, inverted masks")
+    >>> file_name("SAGE, inverted masks")
     'SAGE-inverted-masks'
     """
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"

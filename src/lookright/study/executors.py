@@ -76,13 +76,18 @@ def _on_ray(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) ->
         ray.init(log_to_driver=False, include_dashboard=False)
     try:
         resources = ray.cluster_resources()
-        remote = ray.remote(work).options(
+        remote = ray.remote(_do).options(
             num_cpus=max(1, resources.get("CPU", 1) // jobs), num_gpus=resources.get("GPU", 0) / jobs
         )
-        pending = [remote.remote(task) for task in tasks]
+        pending = [remote.remote(work, task) for task in tasks]
         while pending:
             done, pending = ray.wait(pending)
             yield from ray.get(done)
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _do(work: Callable[[Task], Result], task: Task) -> Result:
+    """A function for Ray, which does not take what functools.partial makes."""
+    return work(task)

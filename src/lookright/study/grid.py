@@ -1,0 +1,124 @@
+"""What studies of every kind share: their YAML file, their directory, and doing the runs that are missing."""
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonargparse
+import pandas as pd
+import yaml
+
+from lookright.errors import InputError
+from lookright.study.executors import Executor, execute
+
+Grid = TypeVar("Grid")
+Runs = Sequence[jsonargparse.Namespace]
+
+MACHINE_SETTINGS = ("out", "workers", "device")
+"""Settings that may change between two visits to a study: they do not change what a run gives."""
+
+
+def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
+    """Read a study's YAML file.
+
+    Args:
+        path: of the file.
+        kind: the dataclass whose attributes are the file's keys; those without a default must be there.
+        named: keys that hold overrides by name, where nothing stands for no overrides.
+
+    Raises:
+        InputError: no such file, no YAML, or keys that are missing or unknown.
+    """
+    if not path.is_file():
+        raise InputError(f"No file {str(path)!r}. Expected the YAML file of a study.")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    known = [field.name for field in fields]
+    missing = dataclasses.MISSING
+    needed = [field.name for field in fields if field.default is missing and field.default_factory is missing]
+    if not isinstance(content, dict) or not set(needed) <= set(content):
+        rest = [key for key in known if key not in needed]
+        raise InputError(
+            f"{str(path)!r} is no such study; expected a mapping with {', '.join(needed)} and, if wanted, "
+            f"{', '.join(rest)}."
+        )
+    for key in content:
+        if key not in known:
+            raise InputError(f"Unknown key {key!r} in {str(path)!r}; expected {', '.join(known)}.")
+    for key in set(named) & set(content):
+        content[key] = {name: overrides or {} for name, overrides in content[key].items()}
+    return kind(**content)
+
+
+def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], jsonargparse.Namespace]) -> None:
+    """Make a study's directory, with a copy of its configuration as `study.yaml`.
+
+    Args:
+        config: the study's YAML file.
+        out: the directory.
+        runs: that the configuration asks for.
+        read: reads the `config.yaml` of a run.
+
+    Raises:
+        InputError: the directory holds a run with other settings.
+    """
+    for run in runs:
+        path = Path(run.out, "config.yaml")
+        before = read(path) if path.is_file() else run
+        for key in run.keys():  # noqa: SIM118, a Namespace iterates over its branches, too
+            if before.get(key) != run.get(key) and key not in MACHINE_SETTINGS:
+                raise InputError(
+                    f"The run {str(path.parent)!r} was done with {key} = {before.get(key)!r}, and the study now says "
+                    f"{run.get(key)!r}. Give another --out, or undo the change."
+                )
+    out.mkdir(parents=True, exist_ok=True)
+    if config.resolve() != (out / "study.yaml").resolve():
+        shutil.copyfile(config, out / "study.yaml")
+
+
+def do_missing(
+    runs: Runs,
+    work: Callable[[jsonargparse.Namespace], None],
+    collect: Callable[[], pd.DataFrame],
+    executor: Executor = "local",
+    jobs: int = 1,
+) -> pd.DataFrame:
+    """Do every run that has no result; one that fails is reported, and the others go on.
+
+    Args:
+        runs: the settings of all runs.
+        work: does a run, or whatever it lacks; importable by name.
+        collect: gives the table of the results so far.
+        executor: where runs run, see `execute`.
+        jobs: runs at a time.
+
+    Raises:
+        InputError: some runs failed.
+    """
+    missing = [run for run in runs if not Path(run.out, "result.json").is_file()]
+    print(f"{len(runs)} runs, {len(runs) - len(missing)} of them finished", file=sys.stderr)
+    table = collect()
+    failures = []
+    for done, (out, error) in enumerate(execute(partial(_attempt, work), missing, executor, jobs), start=1):
+        if error:
+            failures.append(f"{out}: {error}")
+        print(f"[{done}/{len(missing)}] {out}: {error or 'finished'}", file=sys.stderr)
+        table = collect()
+    if failures:
+        raise InputError(f"{len(failures)} of {len(runs)} runs failed, the first: {failures[0]}")
+    return table
+
+
+def _attempt(work: Callable[[jsonargparse.Namespace], Any], settings: jsonargparse.Namespace) -> tuple[str, str]:
+    try:
+        work(settings)
+    except InputError as error:
+        return str(settings.out), str(error)
+    return str(settings.out), ""
