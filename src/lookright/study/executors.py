@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from threading import Thread
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lookright.errors import InputError
 
@@ -76,7 +76,7 @@ def _on_ray(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) ->
         ray.init(log_to_driver=False, include_dashboard=False)
     try:
         resources = ray.cluster_resources()
-        remote = ray.remote(_do).options(
+        remote: Any = ray.remote(_do).options(
             num_cpus=max(1, resources.get("CPU", 1) // jobs), num_gpus=resources.get("GPU", 0) / jobs
         )
         pending = [remote.remote(work, task) for task in tasks]
