@@ -22,7 +22,7 @@ SETTINGS = {
 
 
 def run_demo(
-    out: Path, seeds: int = 3, jobs: int = 2, images_per_pair: int = 20, images_at_home: int = 300, epochs: int = 8
+    out: Path, seeds: int = 3, jobs: int = 2, images_per_pair: int = 20, images_at_home: int = 300, epochs: int = 12
 ) -> Path:
     """Render the bestiary into `out/bestiary`, and run ERM and CAMAL on its shortcut protocol.
 
