@@ -35,7 +35,7 @@ COLUMNS = [
     *("family", "type", "parameters", "image", "route", "features", "side", "axes", "channels", "rows", "columns"),
     *("prefix", "head", "embedding", "map", "reason", "check"),
 ]
-LARGEST_CHECKED = 30_000_000
+LARGEST_CHECKED = 200_000_000
 
 
 def names() -> Iterator[tuple[str, str]]:
