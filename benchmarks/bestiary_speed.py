@@ -9,7 +9,6 @@ undisturbed core would reach.
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from importlib.metadata import version
@@ -41,7 +40,7 @@ def main() -> None:
         "images_per_second": round(images / clock, 1),
         "processor_milliseconds_per_image": round(1000 * processor / images, 2),
         "load_average": round(os.getloadavg()[0], 1),
-        "device": f"{os.cpu_count()} cores of {_processor()}",
+        "device": f"{os.cpu_count()} cores of {processor()}",
         "vizdoom": version("vizdoom"),
     }
     draft = arguments.out.with_suffix(".tmp")
@@ -54,11 +53,6 @@ def _processor_time() -> float:
     """Seconds of this process and of the engines that it started and that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-def _processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(": ")[1] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ which other programs on the machine disturb least.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as transforms
+from machine import processor
 from pytorch_grad_cam.metrics.road import ROADMostRelevantFirstAverage
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
@@ -110,11 +110,6 @@ def seconds(work: Callable[[], None], device: str) -> float:
     work()
     torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(": ")[1] if names else platform.machine()
 
 
 def main() -> None:

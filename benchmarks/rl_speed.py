@@ -10,7 +10,6 @@ network, a time-out ends an episode like a death), in the same process layout: o
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from machine import processor
 from torch import nn
 from torch.distributions import Categorical
 
@@ -184,7 +184,7 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
         return round(statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True)), 3)
 
     result = {
-        "device": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "device": f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}",
         "load": os.getloadavg()[0],
         "scenario": scenario,
         "rounds": rounds,

@@ -18,7 +18,6 @@ that runs the model a second time and differentiates it whole.
 import argparse
 import json
 import multiprocessing
-import platform
 import resource
 import statistics
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import timm
 import torch
+from machine import processor
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -241,7 +241,7 @@ def measure(arguments: argparse.Namespace) -> None:
         "batch_size": arguments.batch_size,
         "size": arguments.size,
         "rounds": arguments.rounds,
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"one thread of {_processor()}",
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"one thread of {processor()}",
         "torch": torch.__version__,
         "seconds_of_a_plain_step": round(statistics.median(seconds[PLAIN] for seconds in rounds), 4),
         "peak_mebibytes_of_a_plain_step": round(memory[PLAIN], 1),
@@ -284,11 +284,6 @@ def write_page(out: Path) -> None:
     for path in sorted(RESULTS.glob("step_cost_*.json")):
         lines += ["", *table(json.loads(path.read_text()))]
     out.write_text("\n".join(lines) + "\n")
-
-
-def _processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(": ")[1] if names else platform.machine()
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """A grid of agents: scenarios × seeds × methods."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,8 @@ from lookright.rl.evaluate import evaluate, evaluate_policy
 from lookright.rl.ppo import resume, train
 from lookright.rl.settings import parse_settings, read_settings
 from lookright.study.config import file_name
-from lookright.study.grid import do_missing, open_directory, read_grid
+from lookright.study.grid import do_missing, open_directory, read_grid, write_results
+from lookright.training.run import write_json
 
 RANDOM_EPISODES = 50
 """Played by an agent that presses buttons at random, for the zero of the normalised score."""
@@ -106,9 +106,7 @@ def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFra
         if path.is_file():
             result = json.loads(path.read_text())
             rows.append(result | {"random_return": random[run.scenario], "run": str(path.parent.relative_to(out))})
-    table = pd.DataFrame(rows)
-    _replace(out / "results.csv", table.to_csv(index=False, float_format="%.6g"))
-    return table
+    return write_results(pd.DataFrame(rows), out)
 
 
 def _play_at_random(grid: AgentStudy, out: Path) -> None:
@@ -119,10 +117,4 @@ def _play_at_random(grid: AgentStudy, out: Path) -> None:
             targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))
             episodes, _ = evaluate_policy(None, scenario, targets, RANDOM_EPISODES)
             returns[scenario] = round(float(episodes["return"].mean()), 6)
-            _replace(path, json.dumps(returns, indent=2) + "\n")
-
-
-def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content)
-    os.replace(temporary, path)
+            write_json(path, returns)

@@ -1,6 +1,7 @@
 """What studies of every kind share: their YAML file, their directory, and doing the runs that are missing."""
 
 import dataclasses
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -113,6 +114,14 @@ def do_missing(
         table = collect()
     if failures:
         raise InputError(f"{len(failures)} of {len(runs)} runs failed, the first: {failures[0]}")
+    return table
+
+
+def write_results(table: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Write `results.csv` of a study's directory, by a temporary name; returns the table."""
+    temporary = out / ".results.csv.tmp"
+    table.to_csv(temporary, index=False, float_format="%.6g")
+    os.replace(temporary, out / "results.csv")
     return table
 
 

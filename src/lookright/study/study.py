@@ -1,7 +1,6 @@
 """Does the runs of a study that are missing, and keeps `results.csv` up to date."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
-from lookright.study.grid import do_missing, open_directory
+from lookright.study.grid import do_missing, open_directory, write_results
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
 from lookright.training.settings import read_settings
@@ -68,8 +67,4 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
                 )
     table = pd.DataFrame(rows, columns=None if rows else LEADING)
     rest = [column for column in table if column not in LEADING and column != "run"]
-    table = table[[*(c for c in LEADING if c in table), *rest, *(["run"] if "run" in table else [])]]
-    temporary = out / ".results.csv.tmp"
-    table.to_csv(temporary, index=False, float_format="%.6g")
-    os.replace(temporary, out / "results.csv")
-    return table
+    return write_results(table[[*(c for c in LEADING if c in table), *rest, *(["run"] if "run" in table else [])]], out)

@@ -41,6 +41,10 @@ def evaluate_run(
     """
     settings, map = run.settings, map or run.settings.map
     out = out or run.directory
+    path = out / "result.json"
+    result = json.loads(path.read_text()) if path.is_file() else _describe(run, map)
+    if result["map"] != map:
+        raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     open_set = settings.protocol.open_set_splits
     loaded = load_data(
         data or settings.data,
@@ -58,10 +62,6 @@ def evaluate_run(
         )
     use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
     classifier = run.classifier.to("cuda" if use_gpu else "cpu")
-    path = out / "result.json"
-    result = json.loads(path.read_text()) if path.is_file() else _describe(run, map)
-    if result["map"] != map:
-        raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     evaluations = {}
     for split in splits:
         evaluations[split] = evaluation = evaluate_split(
