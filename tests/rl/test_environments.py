@@ -278,6 +278,7 @@ def test_game_that_dies_at_its_start_is_reported(monkeypatch):
         start(game)
 
     monkeypatch.setattr(module, "start", die)
+    monkeypatch.setattr(module, "start_method", lambda preload: "fork")  # takes what was replaced along
     environments = vectorised("basic", 2)
     with pytest.raises(EngineError, match="died or was silent"):
         environments.reset(seed=[0, 1])

@@ -1,5 +1,6 @@
 """Starts ViZDoom's game engine, a process that may die or fall silent before the game has begun."""
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,18 @@ def _give_up() -> None:
     os._exit(1)
 
 
+def start_method(preload: str) -> str:
+    """How processes that play games begin: as copies of a server that has done the slow imports and runs no threads.
+
+    Args:
+        preload: the module that the server imports.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return "spawn"
+    multiprocessing.set_forkserver_preload([preload])
+    return "forkserver"
+
+
 def in_own_process(work: Callable[..., Result], *arguments: Any) -> Result:
     """Do work that starts games in a process of its own, and again if that process dies.
 
@@ -51,8 +64,9 @@ def in_own_process(work: Callable[..., Result], *arguments: Any) -> Result:
     Raises:
         InputError: the process died every time.
     """
+    context = multiprocessing.get_context(start_method(__name__))
     for _ in range(ATTEMPTS):
-        with ProcessPoolExecutor(1) as pool:
+        with ProcessPoolExecutor(1, context) as pool:
             try:
                 return pool.submit(work, *arguments).result()
             except BrokenProcessPool:

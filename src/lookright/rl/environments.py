@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from jaxtyping import Float32, UInt8
 from scipy import sparse
 
-from lookright.data.engine import PATIENCE, start
+from lookright.data.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
 
 SCENARIOS: dict[str, tuple[str, ...]] = {
@@ -268,6 +268,7 @@ def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None,
     return DoomEnvironments(
         [partial(_environment_of_process, scenario, targets, mask)] * number,
         copy=False,
+        context=start_method(__name__),
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
 
@@ -276,7 +277,16 @@ def _environment_of_process(scenario: str, targets: Sequence[str] | None, mask: 
     # A process that is merely terminated would leave its game behind, running; one that exits closes it.
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        _keep_from_games()
     return DoomEnvironment(scenario, targets, mask)
+
+
+def _keep_from_games() -> None:
+    # A game that inherits the pipes of its process holds them open after the process has died.
+    if os.path.isdir("/dev/fd"):
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            with suppress(OSError):
+                os.set_inheritable(descriptor, descriptor <= 2)
 
 
 def seeds(seed: int, update: int, number: int) -> list[int]:
