@@ -53,6 +53,11 @@ def test_contact_sheet(own_squares):
     assert (own_squares / "contact_sheet.png").is_file()
 
 
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from lookright.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out

@@ -1,45 +1,7 @@
 """Train image classifiers, and agents that play from pixels, to look at the right evidence; measure it; show it."""
 
-from lookright import attribution, metrics
-from lookright.batch import Batch
-from lookright.classifier import Classifier, Output
-from lookright.errors import InputError
-from lookright.methods import (
-    ADL,
-    ALIGN,
-    CAMAL,
-    CARE,
-    CYBORG,
-    DRE,
-    ERM,
-    GRADIA,
-    SAGE,
-    SGT,
-    Loss,
-    Method,
-    Sum,
-    Views,
-)
+import lazy_loader
 
-__all__ = [
-    "ADL",
-    "ALIGN",
-    "CAMAL",
-    "CARE",
-    "CYBORG",
-    "DRE",
-    "ERM",
-    "GRADIA",
-    "SAGE",
-    "SGT",
-    "Batch",
-    "Classifier",
-    "InputError",
-    "Loss",
-    "Method",
-    "Output",
-    "Sum",
-    "Views",
-    "attribution",
-    "metrics",
-]
+# Names and modules are imported when first used (they are declared in __init__.pyi): torch and torchmetrics take
+# seconds, which `lookright --help` should not.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,43 @@
+from . import attribution, metrics
+from .batch import Batch
+from .classifier import Classifier, Output
+from .errors import InputError
+from .methods import (
+    ADL,
+    ALIGN,
+    CAMAL,
+    CARE,
+    CYBORG,
+    DRE,
+    ERM,
+    GRADIA,
+    SAGE,
+    SGT,
+    Loss,
+    Method,
+    Sum,
+    Views,
+)
+
+__all__ = [
+    "ADL",
+    "ALIGN",
+    "CAMAL",
+    "CARE",
+    "CYBORG",
+    "DRE",
+    "ERM",
+    "GRADIA",
+    "SAGE",
+    "SGT",
+    "Batch",
+    "Classifier",
+    "InputError",
+    "Loss",
+    "Method",
+    "Output",
+    "Sum",
+    "Views",
+    "attribution",
+    "metrics",
+]
