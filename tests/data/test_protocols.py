@@ -8,6 +8,7 @@ from lookright.data.bestiary import CREATURES, KNOWN_CREATURES, LEVELS, UNKNOWN_
 from lookright.data.protocols import (
     GivenSplits,
     LeaveOneDomainOut,
+    LeaveTwoDomainsOut,
     OpenSet,
     Protocol,
     Shortcut,
@@ -33,6 +34,8 @@ SMALL = make_table("abc", ["w", "x", "y", "z"], images=20)
 PROTOCOLS = [
     Shortcut(train_domains=3, rho=0.5),
     LeaveOneDomainOut(held_out="x"),
+    LeaveOneDomainOut(held_out="x", oracle=True),
+    LeaveTwoDomainsOut(held_out=["x", "w"]),
     TrainOnOneDomain(domain="x"),
     WithinDomain(domain="x"),
     WithinDomain(),
@@ -61,7 +64,7 @@ class TestEveryProtocol:
     def test_trains_selects_and_tests(self, protocol):
         assigned = protocol.assign(SMALL)
         assert {"train", "val"} < set(assigned["split"])
-        assert set(assigned["split"]) - {"train", "val"} == set(protocol.test_splits(assigned))
+        assert set(assigned["split"]) - {"train", "val", "oracle_val"} == set(protocol.test_splits(assigned))
 
     def test_trains_on_every_label_that_a_closed_split_holds(self, protocol):
         assigned = protocol.assign(SMALL)
@@ -170,6 +173,33 @@ def test_leave_one_domain_out():
         assert list(counts(assigned, split)) == ["w", "y", "z"]
 
 
+def test_the_oracle_selects_on_a_part_of_the_held_out_domain_that_is_not_tested_on():
+    plain = LeaveOneDomainOut(held_out="x", val_share=0.2).assign(SMALL)
+    assigned = LeaveOneDomainOut(held_out="x", val_share=0.2, oracle=True).assign(SMALL)
+    assert counts(assigned, "oracle_val").to_dict() == {"x": {"a": 4, "b": 4, "c": 4}}
+    assert counts(assigned, "out_of_distribution").to_dict() == {"x": {"a": 16, "b": 16, "c": 16}}
+    elsewhere = assigned["domain"] != "x"
+    pd.testing.assert_frame_equal(assigned[elsewhere], plain[elsewhere])
+    with pytest.raises(InputError, match="Expected a val_share above 0"):
+        LeaveOneDomainOut(held_out="x", val_share=0, oracle=True)
+
+
+def test_leave_two_domains_out():
+    assigned = LeaveTwoDomainsOut(held_out=["x", "w"], val_share=0.2).assign(SMALL, seed=3)
+    for domain in ("x", "w"):
+        assert counts(assigned, f"held_out_{domain}").to_dict() == {domain: {"a": 20, "b": 20, "c": 20}}
+    fitted = assigned[assigned["split"].isin(["train", "val"])]
+    assert set(fitted["domain"]) == {"y", "z"}
+    both = LeaveOneDomainOut(held_out="x", val_share=0.2).assign(SMALL, seed=3)
+    pd.testing.assert_frame_equal(fitted, both.loc[fitted.index])
+
+
+@pytest.mark.parametrize("held_out", [[], ["x"], ["x", "x"], ["w", "x", "y"]])
+def test_leave_two_domains_out_needs_two(held_out):
+    with pytest.raises(InputError, match="Expected two domains"):
+        LeaveTwoDomainsOut(held_out=held_out)
+
+
 def test_train_on_one_domain():
     assigned = TrainOnOneDomain(domain="x").assign(SMALL)
     assert list(counts(assigned, "out_of_distribution")) == ["w", "y", "z"]
@@ -203,7 +233,13 @@ def test_open_set_needs_known_and_unknown_labels(unknown):
 
 
 @pytest.mark.parametrize(
-    "protocol", [LeaveOneDomainOut(held_out="q"), TrainOnOneDomain(domain="q"), WithinDomain(domain="q")]
+    "protocol",
+    [
+        LeaveOneDomainOut(held_out="q"),
+        LeaveTwoDomainsOut(held_out=["w", "q"]),
+        TrainOnOneDomain(domain="q"),
+        WithinDomain(domain="q"),
+    ],
 )
 def test_unknown_domain(protocol):
     with pytest.raises(InputError, match=r"No domain 'q' in the table. Expected one of w, x, y, z"):

@@ -6,6 +6,7 @@ from lookright.data.mask_controls import Inverted, MaskControl, RandomImage, Uni
 from lookright.data.protocols import (
     GivenSplits,
     LeaveOneDomainOut,
+    LeaveTwoDomainsOut,
     OpenSet,
     Protocol,
     Shortcut,
@@ -21,6 +22,7 @@ __all__ = [
     "ImageDataset",
     "Inverted",
     "LeaveOneDomainOut",
+    "LeaveTwoDomainsOut",
     "MaskControl",
     "OpenSet",
     "Protocol",

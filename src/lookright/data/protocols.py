@@ -1,7 +1,8 @@
 """Protocols: which image of a table is used for what, as a column `split`.
 
 A table has one row per image with the columns `image` and `label`, and `domain` where the protocol needs it. A pair is
-a (label, domain), also called a group. Models are fitted on `train` and selected on `val`; other splits are tests.
+a (label, domain), also called a group. Models are fitted on `train` and selected on `val`; other splits are tests, except
+`oracle_val`, a part of the test domain on which the oracle, and nobody else, selects.
 """
 
 from abc import ABC, abstractmethod
@@ -16,6 +17,9 @@ from scipy.optimize import linear_sum_assignment
 from lookright.data.bestiary import UNKNOWN_CREATURES
 from lookright.data.table import class_names
 from lookright.errors import InputError
+
+ORACLE_SPLIT = "oracle_val"
+UNTESTED_SPLITS = ("train", "val", ORACLE_SPLIT)
 
 
 class Protocol(ABC):
@@ -39,7 +43,7 @@ class Protocol(ABC):
     @staticmethod
     def test_splits(table: pd.DataFrame) -> list[str]:
         """The test splits of a table that a protocol has assigned, in alphabetical order."""
-        return sorted(set(table["split"]) - {"train", "val"})
+        return sorted(set(table["split"]) - set(UNTESTED_SPLITS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,19 +203,75 @@ class LeaveOneDomainOut(Stratified):
 
     Args:
         held_out: the domain to test on.
+        oracle: whether the held-out domain is divided as well: `val_share` of each label's images are then not tested
+            on but go to `oracle_val`, for test-domain validation.
         val_share: see `Stratified`.
         test_share: see `Stratified`.
         images_per_pair: see `Stratified`.
+
+    Raises:
+        InputError: an argument is out of range.
     """
 
     held_out: str
+    oracle: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.oracle and self.val_share == 0:
+            raise InputError("oracle is true and val_share is 0. Expected a val_share above 0 to select on.")
 
     def assign(self, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """See `Protocol.assign`; the table needs the column `domain` with two domains or more."""
         _require_domain(table, self.held_out)
         divided = self._divide(table, seed, "in_distribution")
-        divided.loc[divided["domain"] == self.held_out, "split"] = "out_of_distribution"
+        is_held_out = divided["domain"] == self.held_out
+        is_oracle = self.oracle & is_held_out & (divided["split"] == "val")
+        divided.loc[is_held_out, "split"] = "out_of_distribution"
+        divided.loc[is_oracle, "split"] = ORACLE_SPLIT
         return divided
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveTwoDomainsOut(Stratified):
+    """Train on all domains but two: what leave-one-domain-out cross-validation does to choose without the test domain.
+
+    The splits: `train` and `val` in the other domains, with the same images as `LeaveOneDomainOut` has there, and for
+    each held-out domain one of the name `LeaveTwoDomainsOut.split(domain)`.
+
+    Args:
+        held_out: the two domains. While one is the domain to test on, only the other may be looked at.
+        val_share: see `Stratified`.
+        test_share: the part of the other domains that `LeaveOneDomainOut` tests on; it is not used.
+        images_per_pair: see `Stratified`.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    held_out: Sequence[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.held_out)) != 2:
+            raise InputError(f"held_out is {', '.join(self.held_out) or 'empty'}. Expected two domains.")
+
+    @staticmethod
+    def split(domain: str) -> str:
+        """The split of a held-out domain.
+
+        >>> LeaveTwoDomainsOut.split("sketch")
+        'held_out_sketch'
+        """
+        return f"held_out_{domain}"
+
+    def assign(self, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+        """See `Protocol.assign`; the table needs the column `domain` with three domains or more."""
+        divided = self._divide(table, seed, "in_distribution")
+        for domain in self.held_out:
+            _require_domain(table, domain)
+            divided.loc[divided["domain"] == domain, "split"] = self.split(domain)
+        return divided[divided["split"] != "in_distribution"]
 
 
 @dataclass(frozen=True, kw_only=True)

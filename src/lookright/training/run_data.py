@@ -10,12 +10,10 @@ from torch.utils.data import DataLoader
 
 from lookright.data.dataset import Augmentation, Collate, ImageDataset, Sample, read_samples
 from lookright.data.mask_controls import MaskControl
-from lookright.data.protocols import Protocol
+from lookright.data.protocols import UNTESTED_SPLITS, Protocol
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
 from lookright.training.model import Normalisation
-
-FITTING_SPLITS = ("train", "val")
 
 
 @dataclass
@@ -40,8 +38,8 @@ class RunData:
 
     @property
     def test_splits(self) -> list[str]:
-        """Every split but `train` and `val`, in order of appearance."""
-        return [split for split in self.table["split"].unique() if split not in FITTING_SPLITS]
+        """Every split but `train`, `val` and `oracle_val`, in order of appearance."""
+        return [split for split in self.table["split"].unique() if split not in UNTESTED_SPLITS]
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of a split."""
