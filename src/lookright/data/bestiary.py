@@ -5,8 +5,6 @@ level. One folder serves every protocol: labels can be tied to levels, levels he
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +20,7 @@ from PIL import Image
 from lookright.data.engine import in_own_process
 from lookright.data.freedoom import RADIUS, Level, Photograph
 from lookright.errors import InputError
+from lookright.replacing import replacing
 
 KNOWN_CREATURES = ("Arachnotron", "Cacodemon", "Demon", "DoomImp", "Fatso", "HellKnight", "Revenant", "Zombieman")
 # BaronOfHell looks like HellKnight, ChaingunGuy like Zombieman, PainElemental like Cacodemon.
@@ -83,9 +82,8 @@ def render_bestiary(
             f"images_per_pair is {images_per_pair} and images_at_home {images_at_home}. Expected 1 or more each."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        (draft / "images").mkdir()
+    with replacing(folder) as draft:
+        (draft / "images").mkdir(parents=True)
         (draft / "masks").mkdir()
         counts = {level: dict.fromkeys(creatures, images_per_pair) for level in levels}
         for creature, level in zip(creatures, levels, strict=False):
@@ -95,11 +93,6 @@ def render_bestiary(
             tables = pool.map(partial(in_own_process, render), counts.keys(), counts.values())
             table = pd.concat(tables, ignore_index=True)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
-        draft.chmod(0o755)  # as mkdir would have made it
-        draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return table
 
 

@@ -8,6 +8,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from lookright.data.dataset import read_samples
 from lookright.data.table import read_table
+from lookright.replacing import replacing
 
 
 def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, tile: int = 96, seed: int = 0) -> None:
@@ -41,9 +42,8 @@ def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, 
                 if pixels is not None:
                     picture = to_pil_image(pixels).convert("RGB").resize((tile, tile))
                     sheet.paste(picture, ((2 * column + half) * tile, row * tile))
-    draft = out.with_name(f".{out.name}.partial")
-    sheet.save(draft, "png")
-    draft.replace(out)
+    with replacing(out) as draft:
+        sheet.save(draft, "png")
 
 
 def _taking_turns(table: pd.DataFrame, number: int) -> pd.DataFrame:

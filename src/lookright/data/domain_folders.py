@@ -1,14 +1,13 @@
 """Folders of the layout `domain/class/image`, in which DomainBed's data sets come, as native folders."""
 
 import hashlib
-import os
 import tarfile
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from lookright.errors import InputError
+from lookright.replacing import replacing
 
 IMAGE_TYPES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 VLCS_URL = "https://drive.google.com/uc?id=1skwblH1_okBwxWxmRsp9_qi15hyPpxg8"
@@ -53,9 +52,8 @@ def index_domain_folders(folder: Path) -> pd.DataFrame:
     path, text = folder / "labels.csv", table.to_csv(index=False, lineterminator="\n")
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise InputError(f"{str(path)!r} exists and names other images or labels. Delete it to index the folder anew.")
-    temporary = folder / ".labels.csv.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return table
 
 
@@ -81,10 +79,9 @@ def unpack_vlcs(archive: Path, out: Path, md5: str = VLCS_MD5) -> pd.DataFrame:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != md5:
         raise InputError(f"{str(archive)!r} has the MD5 sum {found}, expected {md5}. Fetch it again from {VLCS_URL}.")
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as draft:
+    with replacing(out) as draft:
         with tarfile.open(archive) as tar:
-            tar.extractall(draft, filter="data")
-        inside = Path(draft, "VLCS")
-        table = index_domain_folders(inside)
-        inside.rename(out)
+            tar.extractall(draft.parent, filter="data")
+        draft.with_name("VLCS").rename(draft)
+        table = index_domain_folders(draft)
     return table

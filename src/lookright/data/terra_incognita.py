@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import json
 import tarfile
-import tempfile
 import urllib.request
 import zipfile
 from collections import defaultdict
@@ -15,6 +14,7 @@ import pandas as pd
 
 from lookright.data.domain_folders import index_domain_folders
 from lookright.errors import InputError
+from lookright.replacing import replacing
 
 SOURCE = "https://storage.googleapis.com/public-datasets-lila/caltechcameratraps"
 IMAGES = "eccv_18_all_images_sm.tar.gz"
@@ -43,8 +43,8 @@ def download_terra_incognita(out: Path, source: str = SOURCE) -> pd.DataFrame:
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        images, annotations, draft = (Path(temporary, name) for name in ("images", "annotations", "draft"))
+    with replacing(out) as draft:
+        images, annotations = (draft.with_name(f"{out.name}.{content}") for content in ("images", "annotations"))
         _download(f"{source}/{ANNOTATIONS}", annotations)
         places = _places(annotations)
         _download(f"{source}/{IMAGES}", images)
@@ -57,7 +57,6 @@ def download_terra_incognita(out: Path, source: str = SOURCE) -> pd.DataFrame:
                         (draft / place).mkdir(parents=True, exist_ok=True)
                         (draft / place / name).write_bytes(content)
         table = index_domain_folders(draft)
-        draft.rename(out)
     return table
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import shlex
 from functools import cache
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from lookright.replacing import replacing
 from lookright.report import figure, gallery
 from lookright.report.directory import Study, read_study
 from lookright.report.number import decimal, p_value, percent
@@ -58,9 +58,8 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         colours=gallery.colour_bar(),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(out)
+    with replacing(out) as draft:
+        draft.write_text(html, encoding="utf-8")
     return out
 
 

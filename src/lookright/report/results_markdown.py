@@ -1,10 +1,10 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Study, read_study
 from lookright.report.metric import metric
@@ -33,9 +33,8 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
     for directory in directories:
         parts += _study(read_study(directory), directory)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    temporary.replace(out)
+    with replacing(out) as draft:
+        draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _study(study: Study, directory: Path) -> list[str]:

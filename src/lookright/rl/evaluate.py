@@ -1,7 +1,6 @@
 """What a trained agent achieves, where it looks, and whether its maps are faithful."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from lookright import metrics
 from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, read_settings
@@ -223,9 +223,8 @@ def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     tables = evaluate_policy(agent.classifier, settings.scenario, settings.targets, episodes or settings.episodes)
     (run / "evaluation").mkdir(exist_ok=True)
     for name, table in zip(("episodes", "frames"), tables, strict=True):
-        temporary = run / "evaluation" / f".{name}.csv.tmp"
-        table.to_csv(temporary, index=False, float_format="%.6g")
-        os.replace(temporary, run / "evaluation" / f"{name}.csv")
+        with replacing(run / "evaluation" / f"{name}.csv") as draft:
+            table.to_csv(draft, index=False, float_format="%.6g")
     method = type(settings.method).__name__
     result = {
         "scenario": settings.scenario,

@@ -4,7 +4,6 @@ Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, wi
 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022. Reads from top to bottom.
 """
 
-import os
 import platform
 import sys
 import time
@@ -28,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lookright.batch import Batch
 from lookright.data.engine import ATTEMPTS
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
@@ -288,9 +288,8 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
             log.save()
             state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
             state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
-            temporary = checkpoint.with_name(f".{checkpoint.name}.tmp")
-            torch.save(state, temporary)
-            os.replace(temporary, checkpoint)
+            with replacing(checkpoint) as draft:
+                torch.save(state, draft)
     board.close()
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}

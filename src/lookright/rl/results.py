@@ -1,6 +1,5 @@
 """A study of agents as a page: scores with intervals, performance profiles, learning curves."""
 
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from lookright import statistics
 from lookright.errors import InputError
+from lookright.replacing import replacing
 
 METRICS = {
     "score": ("Normalised return", True),
@@ -88,9 +88,8 @@ def write_results(directory: Path, out: Path) -> None:
             f"Mean over seeds with the 95 % t interval. Random play returns {rows['random_return'].iloc[0]:.4g}.",
             _table(["Method", *heads], means),
         ]
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    os.replace(temporary, out)
+    with replacing(out) as draft:
+        draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _head(column: str) -> str:
@@ -151,9 +150,8 @@ def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> 
                     returns.index, returns.min(axis=1), returns.max(axis=1), color=f"C{colour}", alpha=0.2, linewidth=0
                 )
             axes.set(xlabel="decisions", ylabel="return", title=scenario)
-        temporary = out.with_name(f".{out.name}.tmp")
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-        os.replace(temporary, out)
+        with replacing(out) as draft:
+            figure.savefig(draft, format="svg", metadata={"Date": None})
 
 
 def _returns(run: Path) -> pd.Series:

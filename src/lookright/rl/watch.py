@@ -9,6 +9,7 @@ from torch.nn import functional
 from lookright.attribution import minmax, relu
 from lookright.classifier import evaluating
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.evaluate import EVALUATION_SEED, attention, load_agent, play
 from lookright.rl.policy import as_image
@@ -61,10 +62,9 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
         caption = f"{environment.actions[int(played.action[index])].lower().replace('_', ' ')}, return {total:g}"
         ImageDraw.Draw(picture).text((4, size[0] + 3), caption, fill="black")
         pictures.append(picture)
-    temporary = out.with_name(f".tmp.{out.name}")
     duration = round(1000 / environment.metadata["render_fps"])
-    pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
-    temporary.replace(out)
+    with replacing(out) as draft:
+        pictures[0].save(draft, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     return out
 
 

@@ -1,7 +1,6 @@
 """What studies of every kind share: their YAML file, their directory, and doing the runs that are missing."""
 
 import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ import pandas as pd
 import yaml
 
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.study.executors import Executor, execute
 
 Grid = TypeVar("Grid")
@@ -118,10 +118,9 @@ def do_missing(
 
 
 def write_results(table: pd.DataFrame, out: Path) -> pd.DataFrame:
-    """Write `results.csv` of a study's directory, by a temporary name; returns the table."""
-    temporary = out / ".results.csv.tmp"
-    table.to_csv(temporary, index=False, float_format="%.6g")
-    os.replace(temporary, out / "results.csv")
+    """Write `results.csv` of a study's directory; returns the table."""
+    with replacing(out / "results.csv") as draft:
+        table.to_csv(draft, index=False, float_format="%.6g")
     return table
 
 

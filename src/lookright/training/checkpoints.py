@@ -1,7 +1,7 @@
 """Checkpoints of a run: where to resume from, and the weights to hand out."""
 
 import copy
-import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lookright.replacing import replacing
 from lookright.training.module import Training
 
 
@@ -64,10 +65,9 @@ class Checkpoints(Callback):
 
     def write(self, trainer: Trainer) -> None:
         """Write `last.ckpt`."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        # All processes take part, the first one alone writes.
+        with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as draft:
+            trainer.save_checkpoint(draft)
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, and the state of the random number generators."""

@@ -1,8 +1,7 @@
 """What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from lookright.attribution import minmax, relu
 from lookright.attribution.maps import explain_prediction
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
+from lookright.replacing import replacing
 from lookright.training.model import Normalisation
 from lookright.training.run_data import RunData
 
@@ -187,7 +187,8 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     table = evaluation.table
     columns = [column for column in table if not str(column).endswith("_index")]
-    _replace(folder / f"{split}.csv", lambda path: table[columns].to_csv(path, index=False, float_format="%.6g"))
+    with replacing(folder / f"{split}.csv") as draft:
+        table[columns].to_csv(draft, index=False, float_format="%.6g")
     candidates = np.flatnonzero(table["mask_weight"] > 0)
     if len(candidates) == 0:
         candidates = np.arange(len(table))
@@ -200,13 +201,8 @@ def write_evaluation(
         "gallery_mask_weight": table["mask_weight"].to_numpy()[chosen],
         "gallery_map": evaluation.map[chosen].numpy().astype(np.float16),
     }
-    _replace(folder / f"{split}.npz", lambda path: np.savez_compressed(path, **arrays))
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".tmp.{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
+    with replacing(folder / f"{split}.npz") as draft:
+        np.savez_compressed(draft, **arrays)
 
 
 def _thumbnail(sample: Sample, size: int) -> np.ndarray:

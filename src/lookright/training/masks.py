@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -15,6 +14,7 @@ from lookright.data.images import read_image
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.methods import ALIGN
+from lookright.replacing import replacing
 from lookright.training.run import TrainedRun
 
 
@@ -38,8 +38,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with replacing(out) as draft:
         names = [_mask_name(image) for image in table["image"]]
         for start in range(0, len(table), batch_size):
             rows = slice(start, start + batch_size)
@@ -53,11 +52,6 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             _link(data / image, draft / image)
         table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
-        draft.chmod(0o755)  # as mkdir would have made it
-        draft.rename(out)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return table
 
 

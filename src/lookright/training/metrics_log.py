@@ -1,6 +1,5 @@
 """The run's log as one CSV file that survives a resume."""
 
-import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from lookright.replacing import replacing
 
 
 class MetricsLog(Logger):
@@ -49,12 +50,11 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file: a temporary one first, then renamed."""
+        """Write the file, whole."""
         if self.rows:
             table = pd.DataFrame.from_dict(self.rows, orient="index").rename_axis("step").sort_index()
-            temporary = self.path.with_name(f".{self.path.name}.tmp")
-            table.to_csv(temporary, float_format="%.6g")
-            os.replace(temporary, self.path)
+            with replacing(self.path) as draft:
+                table.to_csv(draft, float_format="%.6g")
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

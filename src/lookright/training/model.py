@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.training.small_cnn import SmallCNN
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -131,11 +131,10 @@ def _load_backbone(model: nn.Module, weights: dict[str, torch.Tensor], source: s
 
 
 def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    """Write the plain model's weights, with `facts` (JSON) as metadata, to a temporary name and rename."""
+    """Write the plain model's weights, with `facts` (JSON) as metadata; a file that is there is replaced."""
     state = {key: value.detach().contiguous().clone() for key, value in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    safetensors.torch.save_file(state, temporary, {key: json.dumps(value) for key, value in facts.items()})
-    os.replace(temporary, path)
+    with replacing(path) as draft:
+        safetensors.torch.save_file(state, draft, {key: json.dumps(value) for key, value in facts.items()})
 
 
 def read_facts(path: Path) -> dict[str, Any]:

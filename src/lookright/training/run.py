@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from lookright.classifier import Classifier
 from lookright.data.dataset import Collate, ShuffledBatches
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.training.checkpoints import Checkpoints
 from lookright.training.metrics_log import MetricsLog
 from lookright.training.model import Normalisation, build_model, read_facts, save_model
@@ -264,10 +265,9 @@ def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write to a temporary name and rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    """Write a file, in place of one that is there."""
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _quiet_lightning() -> None:

@@ -1,0 +1,35 @@
+"""Files and folders appear whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write a file or folder at, which is renamed to `path` once all is written.
+
+    Whatever is raised meanwhile, `path` stays as it was. The path given has the name of `path` and lies, alone, in a
+    new folder beside it; that folder is deleted in the end, with anything else that was put there.
+
+    Args:
+        path: in a folder that exists. A file, or an empty folder, that is there already is replaced.
+
+    Raises:
+        OSError: `path` cannot be written, or is a folder with something in it.
+
+    Example:
+        >>> out = getfixture("tmp_path") / "table.csv"
+        >>> with replacing(out) as draft:
+        ...     size = draft.write_text("image,label")
+        ...     out.exists()
+        False
+        >>> out.read_text()
+        'image,label'
+    """
+    # A folder of its own leaves the permissions of what is written to its writer: a temporary file's are its owner's.
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        draft = Path(folder, path.name)
+        yield draft
+        draft.replace(path)
