@@ -1,8 +1,8 @@
 """Protocols: which image of a table is used for what, as a column `split`.
 
 A table has one row per image with the columns `image` and `label`, and `domain` where the protocol needs it. A pair is
-a (label, domain), also called a group. Models are fitted on `train` and selected on `val`; other splits are tests, except
-`oracle_val`, a part of the test domain on which the oracle, and nobody else, selects.
+a (label, domain), also called a group. Models are fitted on `train` and selected on `val`; other splits are tests, but
+for `oracle_val`: a part of the test domain on which the oracle, and nobody else, selects.
 """
 
 from abc import ABC, abstractmethod
