@@ -58,6 +58,16 @@ def guided(method: Method) -> Contender:
     return build
 
 
+def checkpointed(contender: Contender) -> Contender:
+    """With the activations of blocks recomputed in the backward pass."""
+
+    def build(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
+        model.set_grad_checkpointing()
+        return contender(model)
+
+    return build
+
+
 def attention_loss(map: Tensor, mask: Tensor) -> Tensor:
     """What CAMAL minimises, written out."""
     map = map.clamp_min(0)
@@ -140,6 +150,8 @@ CONTENDERS: dict[str, dict[str, Contender]] = {
         PLAIN: plain,
         "ERM": guided(ERM()),
         "CAMAL": guided(CAMAL()),
+        "plain PyTorch, checkpointed": checkpointed(plain),
+        "CAMAL, checkpointed": checkpointed(guided(CAMAL())),
         "captum's Grad-CAM": captum_grad_cam,
         "second forward": second_forward,
     },

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from lookright.classifier.advice import unknown_name
 from lookright.classifier.route import Route, find_route
 from lookright.classifier.tap import tapped
 from lookright.classifier.trace import Site, logits_of
+from lookright.classifier.twice_differentiable import not_checkpointed, twice_differentiable
 from lookright.errors import InputError
 
 Edit = Callable[[Tensor], Tensor]
@@ -188,17 +189,27 @@ class Classifier(nn.Module):
         route, seen = self._route, {}
 
         with ExitStack() as stack:
+            kept = stack.enter_context(ExitStack())
 
             def at_features(tensor: Tensor) -> Tensor:
                 features = seen[route.features] = self._features(image, tensor, edit)
-                if torch.is_grad_enabled() and not route.linear:  # Fused attention has no second derivative.
-                    stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                if torch.is_grad_enabled() and not route.linear and not image.requires_grad:
+                    stack.enter_context(twice_differentiable())
+                    if route.features.side == "input":
+                        kept.enter_context(not_checkpointed(self.model.get_submodule(route.features.module)))
                 return route.grid.restore(features, tensor)
 
-            if torch.is_grad_enabled() and image.requires_grad:
+            def after_features(tensor: Tensor) -> Tensor:
+                kept.close()
+                return tensor
+
+            if torch.is_grad_enabled() and image.requires_grad:  # Maps on the image read every attention matrix.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             taps = [(site, partial(self._keep_embedding, seen, site)) for site in route.embedding]
-            stack.enter_context(tapped(self.model, [(route.features, at_features), *taps]))
+            taps.append((route.features, at_features))
+            if route.features.side == "input":
+                taps.append((replace(route.features, side="output", leaf=0), after_features))
+            stack.enter_context(tapped(self.model, taps))
             logits = logits_of(self.model(image))
         missing = [site.module for site in (route.features, *route.embedding) if site not in seen]
         if missing:
