@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lookright import Classifier
-from lookright.attribution import grad_cam
+from lookright.attribution.maps import find_map
 
 
 @pytest.fixture(autouse=True)
@@ -59,14 +59,15 @@ def test_no_graph_break_where_no_hook_is_needed():
     subprocess.run([sys.executable, "-c", WITHOUT_GRAPH_BREAK], check=True)
 
 
-def test_a_gradient_map_of_a_compiled_classifier_has_a_second_derivative(image):
+@pytest.mark.parametrize("name", ["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"])
+def test_a_gradient_map_of_a_compiled_classifier_has_a_second_derivative(image, name):
     classifier = Classifier(model("test_convnext"))
     assert classifier.route.methods
     assert not classifier.cam_is_exact
     gradients = []
     for called in (classifier, torch.compile(classifier, backend="aot_eager")):
         classifier.zero_grad()
-        grad_cam(classifier, called(image), TARGET).square().sum().backward()
+        find_map(name)(classifier, called(image), TARGET).square().sum().backward()
         gradients.append({name: p.grad for name, p in classifier.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
