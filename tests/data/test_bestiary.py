@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lookright.data import bestiary as module
+from lookright.data import engine
 from lookright.data.bestiary import CREATURES, KNOWN_CREATURES, LEVELS, UNKNOWN_CREATURES, render_bestiary
 from lookright.errors import InputError
 
@@ -105,6 +106,7 @@ def test_a_folder_that_holds_files_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_level_without_room_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "start_method", lambda preload: "fork")  # takes what was replaced along
     monkeypatch.setattr(module, "_LEAST_DIFFERENCE", 256)
     monkeypatch.setattr(module, "_ATTEMPTS", 20)
     with pytest.raises(InputError, match="Level MAP30 lacks room for another DoomImp"):
