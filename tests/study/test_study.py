@@ -1,13 +1,19 @@
 import json
+from statistics import fmean
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from lookright import InputError
+from lookright.report.selection import RULES, select_candidates
 from lookright.study import read_study, run_study
 from lookright.training.module import Training
-from lookright.training.run import train
+from lookright.training.run import load_last_step, load_run, train
+from lookright.training.run_data import load_data
 
 
 @pytest.fixture
@@ -142,3 +148,113 @@ def test_a_trained_run_is_only_evaluated(config, tmp_path):
     train(run.settings)
     assert not (tmp_path / "out" / run.directory / "result.json").exists()
     assert len(run_study(config, tmp_path / "out")) == 4
+
+
+@pytest.fixture
+def selection(settings, tmp_path):
+    """A study that chooses between two candidates, of images from three domains."""
+    random = np.random.default_rng(0)
+    folder, rows = tmp_path / "domains", []
+    for domain in ("ink", "oil", "photo"):
+        for label in ("dark", "light"):
+            (folder / domain / label).mkdir(parents=True)
+            for number in range(10):
+                image = f"{domain}/{label}/{number}.png"
+                level = random.normal(90 if label == "dark" else 140, 40)
+                pixels = random.normal(level, 30, (16, 16, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / image)
+                rows.append({"image": image, "label": label, "domain": domain})
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    shared = settings(folder, "unused", size=16, epochs=2, faithfulness="none")
+    del shared["out"]
+    splits = {"val_share": 0.3, "oracle": True}
+    content = {
+        "methods": {"ERM": None},
+        "candidates": {"ERM": {"fast": {"lr": 0.03}, "slow": {"lr": 0.0003}}},
+        "protocols": {
+            domain: {"protocol": {"class_path": "LeaveOneDomainOut", "init_args": {"held_out": domain, **splits}}}
+            for domain in ("oil", "photo")
+        },
+        "cross_validation": True,
+        "seeds": [0],
+        "settings": shared,
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_cross_validation_holds_out_each_of_the_other_domains(selection, tmp_path):
+    runs = list(read_study(selection).runs(tmp_path / "out"))
+    assert [(run.protocol, run.settings.name) for run in runs] == [
+        (protocol, f"ERM, {candidate}") for protocol in ("oil", "photo") for candidate in ("fast", "slow")
+    ]
+    for run in runs:
+        assert set(run.cross_validation) == {"ink", "oil", "photo"} - {run.protocol}
+        for domain, other in run.cross_validation.items():
+            assert other.settings.lr == run.settings.lr
+            own, protocol = run.settings.protocol.init_args, other.settings.protocol.init_args
+            assert set(protocol.held_out) == {domain, run.protocol}
+            assert (protocol.val_share, protocol.test_share) == (own.val_share, own.test_share)
+    both = [run.cross_validation[other].directory for run, other in zip(runs[::2], ("photo", "oil"), strict=True)]
+    assert both[0] == both[1]
+
+
+def test_candidates_are_chosen_by_what_the_rules_may_look_at(selection, tmp_path):
+    content = yaml.safe_load(selection.read_text())
+    del content["protocols"]["photo"]
+    selection.write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    table = run_study(selection, out)
+    assert len(list(out.rglob("result.json"))) == 2 * (1 + 2)
+    assert table["name"].tolist() == ["ERM, fast"] * 2 + ["ERM, slow"] * 2
+    assert set(table["split"]) == {"in_distribution", "out_of_distribution"}
+    assert set(table["protocol"]) == {"oil"}
+
+    def accuracy(classifier, run, split):
+        data = load_data(run.settings.data, run.settings.protocol, 0)
+        with torch.no_grad():
+            ((logits, label),) = (
+                (classifier(batch["image"]).logits, batch["label"])
+                for batch in data.loader(split, 16, run.normalisation)
+            )
+        return (logits.argmax(1) == label).float().mean().item()
+
+    for row in table[table["split"] == "out_of_distribution"].itertuples():
+        run = load_run(out / row.run)
+        last = load_last_step(run)
+        assert row.accuracy == pytest.approx(accuracy(run.classifier, run, "out_of_distribution"))
+        assert row.val_accuracy == pytest.approx(accuracy(run.classifier, run, "val"))
+        assert row.oracle_accuracy == pytest.approx(accuracy(last, run, "oracle_val"))
+        assert row.last_step_accuracy == pytest.approx(accuracy(last, run, "out_of_distribution"))
+        name = row.name.removeprefix("ERM, ")
+        held_out = {
+            domain: json.loads((out / f"runs/cross-validation/{pair}/ERM/{name}/seed-0/result.json").read_text())
+            for domain, pair in (("ink", "ink-and-oil"), ("photo", "oil-and-photo"))
+        }
+        assert row.cross_validation_accuracy == pytest.approx(
+            fmean(result["splits"][f"held_out_{domain}"]["accuracy"] for domain, result in held_out.items())
+        )
+    assert select_candidates(table)["rule"].tolist() == list(RULES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candidates": {"CAMAL": {"a": {}}}}, "Candidates of 'CAMAL', which is no method; expected ERM"),
+        ({"candidates": {}}, "has no key 'candidates'"),
+        ({"protocols": {"WithinDomain": {}}}, "there is a protocol WithinDomain"),
+    ],
+)
+def test_studies_that_cannot_choose(selection, tmp_path, change, message):
+    selection.write_text(yaml.safe_dump(yaml.safe_load(selection.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        list(read_study(selection).runs(tmp_path))
+
+
+def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
+    content = yaml.safe_load(selection.read_text())
+    content["protocols"]["photo"]["epochs"] = 7
+    selection.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match="would share the directory 'runs/cross-validation/oil-and-photo/ERM/fast/"):
+        run_study(selection, tmp_path / "out")

@@ -8,8 +8,9 @@ import torch
 
 from lookright import InputError
 from lookright.methods import CAMAL, Loss
+from lookright.training.model import read_facts
 from lookright.training.module import Training
-from lookright.training.run import load_run, resume, train
+from lookright.training.run import load_last_step, load_run, resume, train
 from lookright.training.small_cnn import SmallCNN
 
 
@@ -145,6 +146,18 @@ def test_the_best_weights_are_those_of_the_best_validation(squares, settings, tm
     assert_equal(kept["best_weights"], weights(best.directory))
     final = {key.removeprefix("classifier.model."): value for key, value in checkpoint["state_dict"].items()}
     assert_equal({key: final[key] for key in weights(last.directory)}, weights(last.directory))
+    assert_equal(load_last_step(best).model.state_dict(), weights(last.directory))
+    assert read_facts(best.directory / "model.safetensors")["val_accuracy"] == pytest.approx(log["val/accuracy"].max())
+    log = pd.read_csv(last.directory / "metrics.csv").dropna(subset="val/accuracy")
+    val_accuracy = read_facts(last.directory / "model.safetensors")["val_accuracy"]
+    assert val_accuracy == pytest.approx(log["val/accuracy"].iloc[-1])
+
+
+def test_the_weights_of_the_last_step_may_be_gone(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", epochs=1))
+    (run.directory / "last.ckpt").unlink()
+    with pytest.raises(InputError, match=r"last\.ckpt', which holds the weights of the last step"):
+        load_last_step(run)
 
 
 def test_patience_ends_training_early(squares, settings, tmp_path):

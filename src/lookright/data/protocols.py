@@ -88,7 +88,7 @@ class Shortcut(Protocol):
     def assign(self, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """See `Protocol.assign`; the table needs the column `domain` and every label in every domain."""
         random = np.random.default_rng(seed)
-        domains = _domains(table)
+        domains = domain_names(table)
         labels = [label for label in class_names(table) if label not in UNKNOWN_CREATURES]
         labels = labels if self.labels is None else list(self.labels)
         pairs: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -378,7 +378,12 @@ class GivenSplits(Protocol):
         return table[table["split"].fillna("") != ""].copy()
 
 
-def _domains(table: pd.DataFrame) -> list[str]:
+def domain_names(table: pd.DataFrame) -> list[str]:
+    """The domains of a table in alphabetical order.
+
+    Raises:
+        InputError: it names none.
+    """
     domains = sorted(set(table["domain"].dropna()) - {""}) if "domain" in table else []
     if not domains:
         raise InputError(
@@ -389,7 +394,7 @@ def _domains(table: pd.DataFrame) -> list[str]:
 
 
 def _require_domain(table: pd.DataFrame, domain: str) -> None:
-    domains = _domains(table)
+    domains = domain_names(table)
     if domain not in domains:
         raise InputError(f"No domain {domain!r} in the table. Expected one of {', '.join(domains)}.")
 

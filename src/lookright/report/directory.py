@@ -11,10 +11,13 @@ import pandas as pd
 import yaml
 
 from lookright.errors import InputError
+from lookright.report.selection import RULES
 
 KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
-NOT_METRICS = (*KEYS, "images", "images_with_mask", "run")
+TEXT = (*KEYS, "candidate_of", "run")
+OF_SELECTION = {"candidates", *(column for columns in RULES.values() for column in columns)} - {"accuracy"}
+NOT_METRICS = {*TEXT, *OF_SELECTION, "images", "images_with_mask"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Study:
 
     Attributes:
         directory: where it lies.
-        results: one row per run and test split: text columns `KEYS` (seed as int) and `run`, the rest numbers.
+        results: one row per run and test split: text columns `TEXT` (seed as int), the rest numbers.
         metrics: the columns of `results` that are metrics with at least one value.
         config: text of study.yaml or config.yaml, empty where there is none.
         planned: what `config` lists: `methods`, `seeds`, `protocols`; an empty list where it does not say.
@@ -120,6 +123,8 @@ def _planned(config: str) -> dict[str, list]:
         content = None
     content = content if isinstance(content, dict) else {}
     axes = {axis: content.get(axis) for axis in ("methods", "seeds", "protocols")}
+    if isinstance(content.get("candidates"), dict):
+        axes["methods"] = None  # only the results know the candidates' names
     return {axis: list(values) if isinstance(values, dict | list) else [] for axis, values in axes.items()}
 
 
@@ -191,7 +196,7 @@ def _checked(results: pd.DataFrame, path: Path) -> pd.DataFrame:
         given = results["seed"][no_seed].iloc[0]
         raise InputError(f"{str(path)!r} has the seed {given!r}; expected a whole number")
     results["seed"] = seeds.astype(int)
-    for column in results.columns.difference([*KEYS, "run"]):
+    for column in results.columns.difference([*TEXT]):
         results[column] = _numbers(results[column])
     twice = results.duplicated(["protocol", "model", "name", "seed", "split"])
     if twice.any():

@@ -4,12 +4,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Study, read_study
 from lookright.report.metric import metric
 from lookright.report.number import decimal, p_value
+from lookright.report.selection import mean_over_protocols, select_candidates
 from lookright.report.sentence import summary
+from lookright.statistics import Estimate, mean_interval
 
 
 def write_results(directories: Sequence[Path], out: Path) -> None:
@@ -51,6 +55,8 @@ def _study(study: Study, directory: Path) -> list[str]:
         fenced = f"````yaml\n{study.config.strip()}\n````"
         name = directory / "study.yaml"
         parts.append(f"<details><summary>Configuration ({_cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
+    if "candidate_of" in study.results:
+        parts += _selection(select_candidates(study.results))
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
@@ -59,6 +65,33 @@ def _study(study: Study, directory: Path) -> list[str]:
         for split in section.splits:
             parts += _split(section, split)
     return parts
+
+
+def _selection(chosen: pd.DataFrame) -> list[str]:
+    parts = [
+        "### Model selection",
+        "Accuracy out of distribution of the candidate that each rule chooses, anew for every protocol and seed. The "
+        "oracle looks at the domain that is tested: it bounds what selection could give, and is no result.",
+    ]
+    means = mean_over_protocols(chosen)
+    for rule, model in dict.fromkeys(zip(chosen["rule"], chosen["model"], strict=True)):
+        rows, mean = (table[(table["rule"] == rule) & (table["model"] == model)] for table in (chosen, means))
+        protocols = list(rows["protocol"].unique())
+        accuracies, names = [], []
+        for method in rows["candidate_of"].unique():
+            own = rows[rows["candidate_of"] == method]
+            parts_of_own = [own[own["protocol"] == protocol] for protocol in protocols]
+            scores = [part["accuracy"] for part in (*parts_of_own, mean[mean["candidate_of"] == method])]
+            accuracies.append([method, *(_interval(mean_interval(score)) for score in scores)])
+            names.append([method, *(_counts(part["name"]) for part in parts_of_own)])
+        parts.append(f"**{_cell(' · '.join(part for part in (rule, model) if part))}**")
+        parts.append(_table(["Accuracy ↑", *protocols, "Mean"], accuracies))
+        parts.append(_table(["Chosen (seeds)", *protocols], names))
+    return parts
+
+
+def _counts(names: pd.Series) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in names.value_counts(sort=False).items()) or "–"
 
 
 def _split(section: Section, split: str) -> list[str]:
@@ -88,11 +121,13 @@ def _head(column: str) -> str:
 
 
 def _mean(score: Score | None) -> str:
-    if score is None:
-        return "–"
-    if not score.mean.low <= score.mean.high:
-        return decimal(score.mean.value)
-    return f"{decimal(score.mean.value)} ± {decimal((score.mean.high - score.mean.low) / 2)}"
+    return "–" if score is None else _interval(score.mean)
+
+
+def _interval(mean: Estimate) -> str:
+    if not mean.low <= mean.high:
+        return decimal(mean.value)
+    return f"{decimal(mean.value)} ± {decimal((mean.high - mean.low) / 2)}"
 
 
 def _difference(score: Score | None) -> str:

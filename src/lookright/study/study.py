@@ -1,13 +1,17 @@
 """Does the runs of a study that are missing, and keeps `results.csv` up to date."""
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jsonargparse
 import pandas as pd
 
+from lookright.data.protocols import ORACLE_SPLIT, LeaveTwoDomainsOut
+from lookright.errors import InputError
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
 from lookright.study.grid import do_missing, open_directory, write_results
@@ -36,9 +40,22 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
         InputError: a bad study, `out` holds runs with other settings, or some runs failed.
     """
     runs = list(read_study(config).runs(out))
-    settings = [run.settings for run in runs]
+    settings = list(_by_directory(runs).values())
     open_directory(config, out, settings, read_settings)
     return do_missing(settings, finish_run, partial(collect_results, out, runs), executor, jobs)
+
+
+def _by_directory(runs: list[PlannedRun]) -> dict[Path, jsonargparse.Namespace]:
+    """The settings of the runs and of those that cross-validate them, each once, in the order in which to do them."""
+    settings: dict[Path, jsonargparse.Namespace] = {}
+    for run in runs:
+        for planned in (run, *run.cross_validation.values()):
+            if settings.setdefault(planned.directory, planned.settings) != planned.settings:
+                raise InputError(
+                    f"Two runs with different settings would share the directory {str(planned.directory)!r}. "
+                    "Rename one, or give it a study of its own."
+                )
+    return settings
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:
@@ -56,15 +73,33 @@ def finish_run(settings: jsonargparse.Namespace) -> None:
 def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
     """One row per finished run and test split; also written to `results.csv`."""
     rows: list[dict[str, Any]] = []
+    candidates = Counter(method for method, _ in {(run.candidate_of, run.settings.name) for run in runs})
     for run in runs:
         path = out / run.directory / "result.json"
         if path.is_file():
             result = json.loads(path.read_text())
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
+            last_step = result.get("last_step", {})
+            selection = {
+                "candidate_of": run.candidate_of,
+                "candidates": candidates[run.candidate_of],
+                "val_accuracy": result["val_accuracy"],
+                "cross_validation_accuracy": _cross_validation_accuracy(out, run),
+                "oracle_accuracy": last_step.get(ORACLE_SPLIT),
+            }
             for split, values in result["splits"].items():
-                rows.append(
-                    {"protocol": run.protocol, **described, "split": split, **values, "run": str(run.directory)}
-                )
+                row = {"protocol": run.protocol, **described, "split": split, **values}
+                row |= selection | {"last_step_accuracy": last_step.get(split)} if run.candidate_of else {}
+                rows.append(row | {"run": str(run.directory)})
     table = pd.DataFrame(rows, columns=None if rows else LEADING)
     rest = [column for column in table if column not in LEADING and column != "run"]
     return write_results(table[[*(c for c in LEADING if c in table), *rest, *(["run"] if "run" in table else [])]], out)
+
+
+def _cross_validation_accuracy(out: Path, run: PlannedRun) -> float | None:
+    """Mean over the other domains of the accuracy on each of them when it is held out, too; None before all is done."""
+    paths = {domain: out / other.directory / "result.json" for domain, other in run.cross_validation.items()}
+    if not paths or not all(path.is_file() for path in paths.values()):
+        return None
+    splits = {domain: json.loads(path.read_text())["splits"] for domain, path in paths.items()}
+    return fmean(splits[domain][LeaveTwoDomainsOut.split(domain)]["accuracy"] for domain in splits)

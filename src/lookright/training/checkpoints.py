@@ -29,6 +29,7 @@ class Checkpoints(Callback):
     def __init__(self, path: Path, every: int) -> None:
         self.path = path
         self.every = every
+        self.last_accuracy = -1.0
         self.best_accuracy = -1.0
         self.best_loss = float("inf")
         self.best_step = 0
@@ -56,7 +57,7 @@ class Checkpoints(Callback):
         """Remember the weights if they are the best so far (equal accuracy: the lower loss), and write a checkpoint."""
         if trainer.sanity_checking or not isinstance(module, Training):
             return
-        accuracy = float(trainer.callback_metrics.get("val/accuracy", 0.0))
+        self.last_accuracy = accuracy = float(trainer.callback_metrics.get("val/accuracy", 0.0))
         loss = float(trainer.callback_metrics.get("val/loss", 0.0))
         if (accuracy, -loss) > (self.best_accuracy, -self.best_loss):
             self.best_accuracy, self.best_loss, self.best_step = accuracy, loss, trainer.global_step
@@ -70,10 +71,10 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(draft)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far, and the state of the random number generators."""
-        best = {key: getattr(self, key) for key in ("best_accuracy", "best_loss", "best_step", "best_weights")}
+        """The last and the best so far, and the state of the random number generators."""
+        kept = ("last_accuracy", "best_accuracy", "best_loss", "best_step", "best_weights")
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return best | {"generators": {"cpu": torch.get_rng_state(), "cuda": cuda}}
+        return {key: getattr(self, key) for key in kept} | {"generators": {"cpu": torch.get_rng_state(), "cuda": cuda}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""

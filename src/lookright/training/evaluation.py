@@ -161,6 +161,16 @@ def evaluate_split(
     return SplitEvaluation(table, means, *(torch.cat(kept[name]) for name in ("map", "logits", "embedding")))
 
 
+def split_accuracy(classifier: Classifier, data: RunData, split: str, size: int, normalisation: Normalisation) -> float:
+    """The accuracy of a classifier on a split, and nothing else; the arguments are those of `evaluate_split`."""
+    device = next(classifier.parameters()).device
+    batches = _on(device, data.loader(split, size, normalisation))
+    with evaluating(classifier), torch.no_grad():
+        outcomes = [(classifier(batch["image"]).logits, batch["label"]) for batch in batches]
+    logits, label = map(torch.cat, zip(*outcomes, strict=True))
+    return metrics.accuracy(logits, label).item()
+
+
 def _on(device: torch.device, loader: DataLoader) -> Iterator[dict[str, Tensor]]:
     for batch in loader:
         yield {key: value.to(device) for key, value in batch.items()}

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
+from lookright.data.protocols import ORACLE_SPLIT
 from lookright.errors import InputError
-from lookright.training.evaluation import evaluate_split, write_evaluation
+from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
 from lookright.training.model import read_facts
 from lookright.training.open_set import open_set_summary, training_class_means
-from lookright.training.run import TrainedRun, write_json
+from lookright.training.run import TrainedRun, load_last_step, write_json
 from lookright.training.run_data import load_data
 
 
@@ -25,10 +26,13 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Measure a run on splits; write tables, maps and `result.json`.
 
+    Where there is a split `oracle_val`, the accuracies of the last step on it and on the tests are kept, too, as
+    `last_step`: the oracle chooses among runs, not among the steps of a run.
+
     Args:
         run: a trained run.
         data: folder with labels.csv; None: the one it was trained on.
-        splits: None: every split but `train` and `val`.
+        splits: None: every test split.
         out: where to write; None: the run's directory, whose `result.json` gains the splits.
         accelerator: `cpu` or `gpu`; None: a GPU where there is one.
         map: a name in `lookright.attribution.MAPS`; None: the one of the run's settings.
@@ -54,6 +58,7 @@ def evaluate_run(
         classes=run.classes,
         skip_unreadable=settings.skip_unreadable,
     )
+    has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
     splits = list(splits) if splits is not None else loaded.test_splits
     if not splits:
         raise InputError(
@@ -61,7 +66,9 @@ def evaluate_run(
             "column split of labels.csv."
         )
     use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
-    classifier = run.classifier.to("cuda" if use_gpu else "cpu")
+    device = "cuda" if use_gpu else "cpu"
+    last_step = load_last_step(run).to(device) if has_oracle else None
+    classifier = run.classifier.to(device)
     evaluations = {}
     for split in splits:
         evaluations[split] = evaluation = evaluate_split(
@@ -82,6 +89,11 @@ def evaluate_run(
         if split in open_set and known:
             means = training_class_means(classifier, loaded, settings.size, run.normalisation)
             result["splits"][split] |= open_set_summary(evaluations[known[0]], evaluations[split], means)
+    if last_step:
+        result["last_step"] = {
+            split: split_accuracy(last_step, loaded, split, settings.size, run.normalisation)
+            for split in (ORACLE_SPLIT, *known)
+        }
     write_json(path, result)
     return result
 

@@ -1,5 +1,6 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
+import copy
 import json
 import logging
 import os
@@ -138,6 +139,22 @@ def load_run(directory: Path) -> TrainedRun:
     )
 
 
+def load_last_step(run: TrainedRun) -> Classifier:
+    """The classifier as the last step of training left it, whichever weights the run hands out.
+
+    Raises:
+        InputError: the run's last.ckpt is gone.
+    """
+    path = run.directory / "last.ckpt"
+    if not path.is_file():
+        raise InputError(f"No {str(path)!r}, which holds the weights of the last step. Train the run anew.")
+    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    prefix = "classifier.model."
+    model = copy.deepcopy(run.classifier.model)
+    model.load_state_dict({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    return Classifier(model)
+
+
 def _load_training_data(settings: RunSettings) -> RunData:
     data = load_data(settings.data, settings.protocol, settings.seed, skip_unreadable=settings.skip_unreadable)
     for message in data.skipped:
@@ -223,7 +240,8 @@ def _fit(
     trainer.fit(training, loader, validation, ckpt_path=checkpoint, weights_only=False)
     seconds = time.perf_counter() - started
     classifier.cpu().eval()
-    if validates and settings.select == "best":
+    best = validates and settings.select == "best"
+    if best:
         classifier.model.load_state_dict(checkpoints.best_weights)
     if trainer.is_global_zero:
         facts = {
@@ -233,8 +251,8 @@ def _fit(
             "std": normalisation.std,
             "size": settings.size,
             "fingerprint": data.fingerprint,
-            "val_accuracy": checkpoints.best_accuracy if validates else None,
-            "step": checkpoints.best_step if validates and settings.select == "best" else trainer.global_step,
+            "val_accuracy": checkpoints.best_accuracy if best else checkpoints.last_accuracy if validates else None,
+            "step": checkpoints.best_step if best else trainer.global_step,
             "train_seconds": round(seconds, 1),
         }
         save_model(settings.out / "model.safetensors", classifier.model, facts)

@@ -1,0 +1,47 @@
+"""DomainBed's model selection: which candidate of a method a study chooses, and how accurate that one is."""
+
+import pandas as pd
+
+RULES = {
+    "training-domain validation": ("val_accuracy", "accuracy"),
+    "leave-one-domain-out cross-validation": ("cross_validation_accuracy", "accuracy"),
+    "test-domain validation (oracle)": ("oracle_accuracy", "last_step_accuracy"),
+}
+"""By the rule's name, the columns of results.csv: what it chooses by, and what is reported of the chosen one."""
+
+
+def select_candidates(results: pd.DataFrame, split: str = "out_of_distribution") -> pd.DataFrame:
+    """Choose a candidate of each method by each of the three rules of Gulrajani & Lopez-Paz, ICLR 2021, section 3.
+
+    A rule takes the candidate with the highest accuracy on what it may look at, among equals the first; protocols,
+    models and seeds choose for themselves. Where any candidate has no such accuracy (yet), the rule chooses none.
+
+    Args:
+        results: of a study with candidates, one row per run and test split, as in its results.csv.
+        split: what the accuracy is reported on.
+
+    Returns:
+        One row per rule, protocol, model, method and seed: `rule`, `protocol`, `model`, `candidate_of` (the method),
+        `seed`, `name` (the chosen candidate), `selected_by` (the accuracy that it was chosen for) and `accuracy`.
+    """
+    rows = results[results["split"] == split]
+    cell = ["protocol", "model", "candidate_of", "seed"]
+    chosen = []
+    for rule, (criterion, reported) in RULES.items():
+        measured = rows.groupby(cell)[criterion].transform("count")
+        complete = rows[measured == rows["candidates"]]
+        best = complete.sort_values(criterion, ascending=False, kind="stable").drop_duplicates(cell).sort_index()
+        best = best.assign(rule=rule, selected_by=best[criterion], accuracy=best[reported])
+        chosen.append(best[["rule", *cell, "name", "selected_by", "accuracy"]])
+    return pd.concat(chosen, ignore_index=True)
+
+
+def mean_over_protocols(chosen: pd.DataFrame) -> pd.DataFrame:
+    """The mean over protocols, each of which holds a domain out, of the accuracies that `select_candidates` gives.
+
+    Returns:
+        One row per rule, model, method and seed: `rule`, `model`, `candidate_of`, `seed` and `accuracy`, which is NaN
+        where a protocol is missing.
+    """
+    table = chosen.pivot(index=["rule", "model", "candidate_of", "seed"], columns="protocol", values="accuracy")
+    return table.mean(axis=1, skipna=False).reset_index(name="accuracy")
