@@ -205,8 +205,8 @@ class Classifier(nn.Module):
 
             if torch.is_grad_enabled() and image.requires_grad:  # Maps on the image read every attention matrix.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            taps = [(site, partial(self._keep_embedding, seen, site)) for site in route.embedding]
-            taps.append((route.features, at_features))
+            taps: list[tuple[Site, Callable[[Tensor], Tensor]]] = [(route.features, at_features)]
+            taps += [(site, partial(self._keep_embedding, seen, site)) for site in route.embedding]
             if route.features.side == "input":
                 taps.append((replace(route.features, side="output", leaf=0), after_features))
             stack.enter_context(tapped(self.model, taps))

@@ -49,7 +49,7 @@ def not_checkpointed(module: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         if checkpoints_itself:
             stack.callback(setattr, module, "gradient_checkpointing", checkpoints_itself)
-            module.gradient_checkpointing = False
+            setattr(module, "gradient_checkpointing", False)  # noqa: B010
         elif not torch._C._are_functorch_transforms_active():  # they refuse hooks on saved tensors
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(_itself, _itself))
         yield
