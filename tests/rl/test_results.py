@@ -37,6 +37,11 @@ def test_scores_lie_between_random_play_and_the_best_agent(directory):
     assert table["score"].max() == pytest.approx(1)
 
 
+def test_agents_worse_than_random_play_have_negative_scores():
+    table = pd.DataFrame({"scenario": "health_gathering", "return": [350.0, 320.0, 400.0], "random_return": 400.0})
+    assert with_scores(table)["score"].tolist() == [-0.625, -1.0, 0.0]
+
+
 def test_missing_run_is_nan(directory):
     table = with_scores(pd.read_csv(directory / "results.csv")).drop(index=0)
     matrix = score_matrix(table, "PPO", "score")

@@ -25,14 +25,17 @@ SMOOTHING = 10
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `score`: 0 is what random play returns, 1 what the study's best agent does.
+    """The table with a column `score`: 0 is what random play returns, ±1 what lies farthest from it in the scenario.
+
+    Agents that play worse than at random have a negative score; so the scale must not depend on the best agent alone,
+    which may be one of them.
 
     >>> table = pd.DataFrame({"scenario": "basic", "return": [-90.0, 80.0, -5.0], "random_return": -90.0})
     >>> with_scores(table)["score"].tolist()
     [0.0, 1.0, 0.5]
     """
-    best = table.groupby("scenario")["return"].transform("max")
-    return table.assign(score=(table["return"] - table["random_return"]) / (best - table["random_return"]))
+    beyond_random = table["return"] - table["random_return"]
+    return table.assign(score=beyond_random / beyond_random.abs().groupby(table["scenario"]).transform("max"))
 
 
 def score_matrix(table: pd.DataFrame, name: str, column: str) -> np.ndarray:
@@ -66,7 +69,7 @@ def write_results(directory: Path, out: Path) -> None:
         f"{table['episodes'].max()} episodes of its scenario; maps explain the action taken.",
         "## All scenarios",
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
-        "0 is random play, 1 the study's best agent of the scenario.",
+        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario.",
         _table(["Method", *map(_head, METRICS)], [_aggregates(table, name) for name in names]),
     ]
     if len(names) > 1:
