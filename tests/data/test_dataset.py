@@ -1,10 +1,8 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from lookright import InputError
-from lookright.data.dataset import UNKNOWN_LABEL, Augmentation, Collate, ImageDataset, ShuffledBatches, read_samples
+from lookright.data.dataset import UNKNOWN_LABEL, Augmentation, Collate, ImageDataset, ShuffledBatches
+from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 
 
@@ -76,23 +74,6 @@ def test_a_label_that_training_never_saw_has_no_index(read):
     data = ImageDataset(table, samples, ["red"], [], 32)
     assert data[0]["label"] == 0
     assert data[1]["label"] == UNKNOWN_LABEL
-
-
-def test_unreadable_images_stop_or_are_counted(own_squares):
-    (own_squares / "images/4.png").write_bytes(b"nothing")
-    table = read_table(own_squares)
-    with pytest.raises(InputError, match=r"images/4\.png"):
-        read_samples(own_squares, table)
-    kept, samples, skipped = read_samples(own_squares, table, skip_unreadable=True)
-    assert len(kept) == len(samples) == len(table) - 1
-    assert "images/4.png" not in set(kept["image"])
-    assert "images/4.png" in skipped[0]
-
-
-def test_a_mask_of_another_size_is_refused(own_squares):
-    Image.fromarray(np.zeros((5, 7), np.uint8)).save(own_squares / "masks/1.png")
-    with pytest.raises(InputError, match=r"'masks/1\.png' has 7 by 5 pixels and its image 'images/1\.png' 32 by 32"):
-        read_samples(own_squares, read_table(own_squares))
 
 
 def test_every_epoch_is_a_permutation_and_epochs_differ():

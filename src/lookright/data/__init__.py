@@ -1,7 +1,7 @@
 """Images and masks: the native folder, its splits, and the built-in data set."""
 
 from lookright.data.contact_sheet import contact_sheet
-from lookright.data.dataset import Augmentation, Collate, ImageDataset, ShuffledBatches, read_samples
+from lookright.data.dataset import Augmentation, Collate, ImageDataset, ShuffledBatches
 from lookright.data.mask_controls import Inverted, MaskControl, RandomImage, Uniform
 from lookright.data.protocols import (
     GivenSplits,
@@ -13,6 +13,7 @@ from lookright.data.protocols import (
     TrainOnOneDomain,
     WithinDomain,
 )
+from lookright.data.samples import Sample, Samples, read_samples
 from lookright.data.table import class_names, read_table
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "OpenSet",
     "Protocol",
     "RandomImage",
+    "Sample",
+    "Samples",
     "Shortcut",
     "ShuffledBatches",
     "TrainOnOneDomain",

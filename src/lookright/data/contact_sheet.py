@@ -6,7 +6,7 @@ import pandas as pd
 from PIL import Image
 from torchvision.transforms.v2.functional import to_pil_image
 
-from lookright.data.dataset import read_samples
+from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.replacing import replacing
 

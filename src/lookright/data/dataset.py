@@ -1,10 +1,7 @@
-"""Images and masks in memory, transformed in step, drawn in an order that depends on (seed, epoch) alone."""
+"""Images and masks transformed in step, drawn in an order that depends on (seed, epoch) alone."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -14,8 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lookright.batch import Batch
-from lookright.data.images import read_box, read_image, read_mask
-from lookright.errors import InputError
+from lookright.data.samples import Sample
 
 UNKNOWN_LABEL = -1
 
@@ -54,64 +50,12 @@ def _resize(size: int) -> v2.Transform:
     return v2.Resize((size, size), antialias=True)
 
 
-class Sample(NamedTuple):
-    """A decoded image (3, H, W) and its mask (1, H, W), both uint8 where that is exact; None: it has no mask."""
-
-    image: tv_tensors.Image
-    mask: tv_tensors.Mask | None
-
-
-def read_samples(
-    folder: Path, table: pd.DataFrame, skip_unreadable: bool = False
-) -> tuple[pd.DataFrame, list[Sample], list[str]]:
-    """Decode every image and mask of a table once, so that a broken file is found before training and not during it.
-
-    Returns:
-        The rows that could be read, their samples, and what was wrong with the others.
-
-    Raises:
-        InputError: a file cannot be read (unless `skip_unreadable`), or a mask is not of its image's size.
-    """
-
-    def read(row: int) -> Sample | str:
-        try:
-            return _read_sample(folder, table.iloc[row])
-        except InputError as error:
-            if skip_unreadable:
-                return str(error)
-            raise
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, range(len(table))))
-    kept = [row for row, result in enumerate(results) if isinstance(result, Sample)]
-    samples = [result for result in results if isinstance(result, Sample)]
-    return table.iloc[kept].reset_index(drop=True), samples, [result for result in results if isinstance(result, str)]
-
-
-def _read_sample(folder: Path, row: pd.Series) -> Sample:
-    image = read_image(folder / row["image"])
-    height, width = image.shape[-2:]
-    if row.get("mask"):
-        mask = read_mask(folder / row["mask"])
-        if mask.shape[-2:] != image.shape[-2:]:
-            raise InputError(
-                f"Mask {row['mask']!r} has {mask.shape[-1]} by {mask.shape[-2]} pixels and its image {row['image']!r} "
-                f"{width} by {height}; expected the same size."
-            )
-    elif row.get("box"):
-        mask = read_box(row["box"], height, width, folder / row["image"])
-    else:
-        return Sample(image, None)
-    bytes_ = (mask * 255).round()
-    return Sample(image, tv_tensors.Mask(bytes_.to(torch.uint8)) if torch.equal(bytes_ / 255, mask) else mask)
-
-
 class ImageDataset(Dataset):
     """Samples by index, or by (epoch, index) for training, where the augmentation depends on (seed, epoch, index).
 
     Args:
         table: one row per sample, with `label`, `mask_weight` and optionally `domain`.
-        samples: see `read_samples`.
+        samples: one per row.
         classes: the name of each class index; another label becomes `UNKNOWN_LABEL`.
         domains: the name of each domain index.
         size: of the square that the model sees, in pixels.
@@ -122,7 +66,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         table: pd.DataFrame,
-        samples: list[Sample],
+        samples: Sequence[Sample],
         classes: list[str],
         domains: list[str],
         size: int,

@@ -5,34 +5,59 @@ stay without one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from lookright.data.dataset import Sample
+from lookright.data.samples import Sample
 
 
 class MaskControl(ABC):
     """Alters masks."""
 
     @abstractmethod
-    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+    def __call__(self, samples: Sequence[Sample]) -> "ControlledSamples":
         """The same images in the same order, with other masks."""
+
+
+class ControlledSamples(Sequence[Sample]):
+    """Samples whose masks are altered whenever one is asked for, so that no more of them are in memory than before.
+
+    Args:
+        samples: as they are.
+        control: makes the new mask (1, H, W) from index, image and mask of a sample that has one.
+    """
+
+    def __init__(self, samples: Sequence[Sample], control: Callable[[int, Tensor, Tensor], Tensor]) -> None:
+        self.samples = samples
+        self.control = control
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        sample = self.samples[index]
+        if sample.mask is None:
+            return sample
+        return sample._replace(mask=tv_tensors.Mask(self.control(index, sample.image, sample.mask)))
 
 
 @dataclass(frozen=True)
 class Inverted(MaskControl):
     """1 − mask: the evidence is said to be everywhere but where it is."""
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
         """See `MaskControl`."""
-        return [
-            sample if sample.mask is None else _with_mask(sample, _one(sample.mask) - sample.mask) for sample in samples
-        ]
+        return ControlledSamples(samples, _inverted)
+
+
+def _inverted(index: int, image: Tensor, mask: Tensor) -> Tensor:
+    return _one(mask) - mask
 
 
 @dataclass(frozen=True)
@@ -48,34 +73,35 @@ class RandomImage(MaskControl):
 
     seed: int = 0
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
         """See `MaskControl`."""
-        masked = [index for index, sample in enumerate(samples) if sample.mask is not None]
-        order = torch.randperm(len(masked), generator=torch.Generator().manual_seed(self.seed)).tolist()
-        controlled = list(samples)
-        for place, next_place in zip(order, order[1:] + order[:1], strict=True):
-            sample, mask = samples[masked[place]], samples[masked[next_place]].mask
-            assert mask is not None
-            controlled[masked[place]] = _with_mask(sample, functional.resize(mask, list(sample.image.shape[-2:])))
-        return controlled
+        masked = torch.tensor(
+            [index for index, sample in enumerate(samples) if sample.mask is not None], dtype=torch.long
+        )
+        cycle = masked[torch.randperm(len(masked), generator=torch.Generator().manual_seed(self.seed))]
+        donor = dict(zip(cycle.tolist(), cycle.roll(-1).tolist(), strict=True))
+        return ControlledSamples(samples, partial(_of_another, samples, donor))
+
+
+def _of_another(samples: Sequence[Sample], donor: Mapping[int, int], index: int, image: Tensor, mask: Tensor) -> Tensor:
+    other = samples[donor[index]].mask
+    assert other is not None
+    return functional.resize(other, list(image.shape[-2:]))
 
 
 @dataclass(frozen=True)
 class Uniform(MaskControl):
     """A full mask for every image that has one: the annotation says that there is evidence, and not where."""
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
         """See `MaskControl`."""
-        return [
-            sample if sample.mask is None else _with_mask(sample, torch.full_like(sample.mask, _one(sample.mask)))
-            for sample in samples
-        ]
+        return ControlledSamples(samples, _full)
+
+
+def _full(index: int, image: Tensor, mask: Tensor) -> Tensor:
+    return torch.full_like(mask, _one(mask))
 
 
 def _one(mask: Tensor) -> int:
     """The value that says evidence: masks are bytes or floats."""
     return 1 if mask.is_floating_point() else 255
-
-
-def _with_mask(sample: Sample, mask: Tensor) -> Sample:
-    return sample._replace(mask=tv_tensors.Mask(mask))

@@ -57,6 +57,7 @@ def evaluate_run(
         splits=None if splits is None else [*splits, *(["train"] if open_set & set(splits) else [])],
         classes=run.classes,
         skip_unreadable=settings.skip_unreadable,
+        cache=settings.cache,
     )
     has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
     splits = list(splits) if splits is not None else loaded.test_splits

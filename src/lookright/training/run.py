@@ -156,12 +156,17 @@ def load_last_step(run: TrainedRun) -> Classifier:
 
 
 def _load_training_data(settings: RunSettings) -> RunData:
-    data = load_data(settings.data, settings.protocol, settings.seed, skip_unreadable=settings.skip_unreadable)
+    data = load_data(
+        settings.data,
+        settings.protocol,
+        settings.seed,
+        skip_unreadable=settings.skip_unreadable,
+        cache=settings.cache,
+    )
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)
     thin_out_masks(data.table, settings.mask_share, settings.seed)
-    if settings.mask_control:
-        data.control_masks(settings.mask_control)
+    data.mask_control = settings.mask_control
     training = data.rows("train")
     if len(training) == 0:
         raise InputError(f"No readable training image in {str(settings.data)!r}.")

@@ -1,4 +1,4 @@
-"""The data of a run: a table split by its protocol, its samples in memory, and what may be wrong with them."""
+"""The data of a run: a table split by its protocol, its samples, and what may be wrong with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from lookright.data.dataset import Augmentation, Collate, ImageDataset, Sample, read_samples
+from lookright.data.dataset import Augmentation, Collate, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
+from lookright.data.samples import Sample, Samples, read_samples
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
 from lookright.training.model import Normalisation
@@ -27,14 +28,16 @@ class RunData:
         domains: the names of the domain indices.
         fingerprint: of the folder, see `lookright.data.table.fingerprint`.
         skipped: what was wrong with the images that were left out.
+        mask_control: alters the masks of the training images.
     """
 
     table: pd.DataFrame
-    samples: list[Sample]
+    samples: Samples
     classes: list[str]
     domains: list[str]
     fingerprint: str
     skipped: list[str]
+    mask_control: MaskControl | None = None
 
     @property
     def test_splits(self) -> list[str]:
@@ -45,16 +48,12 @@ class RunData:
         """The rows of a split."""
         return self.table[self.table["split"] == split]
 
-    def control_masks(self, control: MaskControl) -> None:
-        """Replace the masks of the training images."""
-        rows = self.rows("train").index
-        for row, sample in zip(rows, control([self.samples[row] for row in rows]), strict=True):
-            self.samples[row] = sample
-
     def dataset(self, split: str, size: int, augmentation: Augmentation | None = None, seed: int = 0) -> ImageDataset:
         """The images of a split."""
         rows = self.rows(split)
-        samples = [self.samples[row] for row in rows.index]
+        samples: Sequence[Sample] = self.samples.of_rows(rows.index)
+        if split == "train" and self.mask_control:
+            samples = self.mask_control(samples)
         return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
 
     def loader(self, split: str, size: int, normalisation: Normalisation, batch_size: int = 64) -> DataLoader:
@@ -71,6 +70,7 @@ def load_data(
     splits: Sequence[str] | None = None,
     classes: list[str] | None = None,
     skip_unreadable: bool = False,
+    cache: float = 4.0,
 ) -> RunData:
     """Read a folder, split it, check it, decode it.
 
@@ -81,6 +81,7 @@ def load_data(
         splits: the only ones to keep; None keeps all.
         classes: those of a trained model; None takes the labels of the training split.
         skip_unreadable: leave out what cannot be read.
+        cache: gigabytes of decoded images to keep in memory.
 
     Raises:
         InputError: whatever is wrong with the folder, its table, its splits or its files.
@@ -106,7 +107,7 @@ def load_data(
                 f"Split {split!r} of {str(folder)!r} has the label {unknown[0]!r}, which training never saw; it knows "
                 f"{', '.join(classes)}. Correct the label, or use a protocol that declares the split open-set."
             )
-    table, samples, skipped = read_samples(folder, table, skip_unreadable)
+    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache)
     domains = sorted(set(table["domain"])) if "domain" in table else []
     return RunData(table, samples, classes, domains, digest, skipped)
 

@@ -47,6 +47,7 @@ class RunSettings:
         patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
         select: weights to hand out: `best` on the validation split, or `last`.
         checkpoint_every: steps between checkpoints to resume from, besides one after every epoch; 0: none besides.
+        cache: gigabytes of decoded images that stay in memory; further ones are decoded whenever they are needed.
         workers: processes that prepare batches; 0 prepares them in the training process.
         accelerator: auto, cpu, gpu or mps.
         devices: number of devices; more than one trains in parallel processes (DDP).
@@ -88,6 +89,7 @@ class RunSettings:
     patience: int = 0
     select: Literal["best", "last"] = "best"
     checkpoint_every: int = 0
+    cache: float = 4.0
     workers: int = 2
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int = 1

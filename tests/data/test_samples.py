@@ -1,0 +1,57 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lookright import InputError
+from lookright.data import Inverted, RandomImage
+from lookright.data.samples import read_samples
+from lookright.data.table import read_table
+
+
+def test_unreadable_images_stop_or_are_counted(own_squares):
+    (own_squares / "images/4.png").write_bytes(b"nothing")
+    table = read_table(own_squares)
+    with pytest.raises(InputError, match=r"images/4\.png"):
+        read_samples(own_squares, table)
+    kept, samples, skipped = read_samples(own_squares, table, skip_unreadable=True)
+    assert len(kept) == len(samples) == len(table) - 1
+    assert "images/4.png" not in set(kept["image"])
+    assert "images/4.png" in skipped[0]
+
+
+def test_a_mask_of_another_size_is_refused(own_squares):
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(own_squares / "masks/1.png")
+    with pytest.raises(InputError, match=r"'masks/1\.png' has 7 by 5 pixels and its image 'images/1\.png' 32 by 32"):
+        read_samples(own_squares, read_table(own_squares))
+
+
+def same(one, other):
+    masks = (one.mask is None) == (other.mask is None) and (one.mask is None or torch.equal(one.mask, other.mask))
+    return masks and torch.equal(one.image, other.image)
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_samples_beyond_the_cache_are_decoded_again(squares, kept):
+    table = read_table(squares)
+    _, whole, _ = read_samples(squares, table)
+    size = whole[1].image.nbytes + whole[1].mask.nbytes
+    _, samples, _ = read_samples(squares, table, cache=(kept + 0.5) * size / 1e9)
+    assert all(sample is not None for sample in whole.kept)
+    assert kept <= sum(sample is not None for sample in samples.kept) <= kept * 4 / 3 + 1  # some have no mask
+    assert len(samples) == len(whole) == len(table)
+    assert all(same(one, other) for one, other in zip(samples, whole))
+
+
+def test_samples_of_rows_and_their_controls_are_decoded_when_asked_for(own_squares):
+    table = read_table(own_squares)
+    _, samples, _ = read_samples(own_squares, table, cache=0)
+    rows = samples.of_rows([7, 3, 5])
+    inverted, shuffled = Inverted()(rows), RandomImage()(rows)
+    assert [same(one, samples[row]) for one, row in zip(rows, [7, 3, 5])] == [True] * 3
+    Image.new("RGB", (32, 32), "white").save(own_squares / table["image"][3])
+    assert rows[1].image.min() == 255
+    assert torch.equal(inverted[1].mask, 255 - rows[1].mask)
+    assert same(pickle.loads(pickle.dumps(shuffled))[1], shuffled[1])
