@@ -33,7 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
 from lookright.batch import mask_on_grid
-from lookright.perturb import Inpaint, Noise, ZeroFill
+from lookright.perturb import Blur, Noise, ZeroFill
 
 CLASSES = 8
 PLAIN = "plain PyTorch"
@@ -158,7 +158,7 @@ CONTENDERS: dict[str, dict[str, Contender]] = {
     "sage": {
         PLAIN: plain,
         "SAGE": guided(SAGE()),
-        "SAGE, in-painting": guided(SAGE(perturbation=Inpaint())),
+        "SAGE, blur": guided(SAGE(perturbation=Blur())),
         "SAGE, noise": guided(SAGE(perturbation=Noise())),
         "SAGE, batchnorm original": guided(SAGE(batchnorm="original")),
         "SAGE, share 0.5": guided(SAGE(share=0.5)),

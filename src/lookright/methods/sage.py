@@ -17,9 +17,9 @@ from lookright.classifier import Classifier, Output, evaluating
 from lookright.errors import InputError
 from lookright.methods.method import Views
 from lookright.methods.stochastic import Stochastic
-from lookright.perturb import Blur, Perturbation, blend
+from lookright.perturb import Inpaint, Perturbation, blend
 
-BLUR = Blur(sigma=0.05)
+INPAINT = Inpaint()
 
 
 def triplet(
@@ -98,7 +98,7 @@ class SAGE(Stochastic):
         self,
         embedding_weight: float = 1.0,
         logit_weight: float = 1.0,
-        perturbation: Perturbation = BLUR,
+        perturbation: Perturbation = INPAINT,
         distance: Literal["euclidean", "cosine"] = "euclidean",
         margin: float = 0.5,
         temperature: float = 1.0,
