@@ -39,6 +39,13 @@ def test_weights_go_into_the_plain_model_and_back(tmp_path):
     assert read_facts(tmp_path / "model.safetensors") == {"classes": ["a", "b", "ü"], "size": 32}
 
 
+def test_the_same_weights_and_facts_are_the_same_bytes(tmp_path):
+    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
+    for number in range(4):
+        save_model(tmp_path / f"{number}", model, {name: 1 for name in "abcdefgh"})
+    assert len({(tmp_path / f"{number}").read_bytes() for number in range(4)}) == 1
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path):
     model, _ = build_model("small_cnn", 3, arguments={"width": 8})
     save_model(tmp_path / "model.safetensors", model, {})

@@ -134,10 +134,12 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
     """Write the plain model's weights, with `facts` (JSON) as metadata; a file that is there is replaced."""
     state = {key: value.detach().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(path) as draft:
-        safetensors.torch.save_file(state, draft, {key: json.dumps(value) for key, value in facts.items()})
+        # One key: safetensors writes several in any order, and the same training should give the same bytes.
+        safetensors.torch.save_file(state, draft, {"facts": json.dumps(facts)})
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """The metadata that `save_model` wrote."""
     with safetensors.safe_open(path, "pt") as file:
-        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+        facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+    return facts
