@@ -42,7 +42,7 @@ def test_weights_go_into_the_plain_model_and_back(tmp_path):
 def test_the_same_weights_and_facts_are_the_same_bytes(tmp_path):
     model, _ = build_model("small_cnn", 3, arguments={"width": 8})
     for number in range(4):
-        save_model(tmp_path / f"{number}", model, {name: 1 for name in "abcdefgh"})
+        save_model(tmp_path / f"{number}", model, dict.fromkeys("abcdefgh", 1))
     assert len({(tmp_path / f"{number}").read_bytes() for number in range(4)}) == 1
 
 
