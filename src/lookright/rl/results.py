@@ -137,7 +137,7 @@ def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> 
     with mpl.rc_context({"svg.hashsalt": "agents", "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(3.2 * (1 + len(scenarios)), 3), layout="constrained")
         profile, *curves = figure.subplots(1, 1 + len(scenarios))
-        thresholds = np.linspace(0, 1, 101)
+        thresholds = np.linspace(min(0.0, table["score"].min()), 1, 201)
         for colour, name in enumerate(names):
             share, low, high = statistics.performance_profile(score_matrix(table, name, "score"), thresholds)
             profile.plot(thresholds, share, color=f"C{colour}", label=name)
