@@ -139,7 +139,14 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The metadata that `save_model` wrote."""
+    """The metadata that `save_model` wrote.
+
+    Raises:
+        InputError: something else wrote the file.
+    """
     with safetensors.safe_open(path, "pt") as file:
-        facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+        metadata = file.metadata() or {}
+    if "facts" not in metadata:
+        raise InputError(f"{str(path)!r} holds weights without what a run writes beside them. Train the run anew.")
+    facts: dict[str, Any] = json.loads(metadata["facts"])
     return facts
