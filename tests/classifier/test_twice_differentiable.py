@@ -42,6 +42,10 @@ def test_attention_and_its_derivatives(arguments, batch):
     assert gradgradcheck(lambda *tensors: attention(*tensors, **arguments), inputs, fast_mode=True)
 
 
+def test_tokens_without_a_batch_are_not_cut_apart():
+    assert gradgradcheck(attention, tokens(5, 3))
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_and_its_derivatives(approximate):
     def recomputed(tensor):

@@ -88,8 +88,8 @@ def _recomputed_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    same = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
-    if attn_mask is not None or dropout_p or is_causal or not same:
+    is_batch = query.ndim > 2 and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
+    if attn_mask is not None or dropout_p or is_causal or not is_batch:
         return scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
