@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from threading import Timer
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ def start(game: Any) -> None:
     Args:
         game: a `vizdoom.DoomGame`.
     """
+    if multiprocessing.parent_process() is not None:
+        _keep_pipes_from_games()
     watchdog = Timer(PATIENCE, _give_up)
     watchdog.daemon = True
     watchdog.start()
@@ -35,6 +38,14 @@ def start(game: Any) -> None:
         game.init()
     finally:
         watchdog.cancel()
+
+
+def _keep_pipes_from_games() -> None:
+    # A game that inherits the pipes of its process holds them open after the process has died.
+    if os.path.isdir("/dev/fd"):
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            with suppress(OSError):
+                os.set_inheritable(descriptor, descriptor <= 2)
 
 
 def _give_up() -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,16 +277,7 @@ def _environment_of_process(scenario: str, targets: Sequence[str] | None, mask: 
     # A process that is merely terminated would leave its game behind, running; one that exits closes it.
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        _keep_from_games()
     return DoomEnvironment(scenario, targets, mask)
-
-
-def _keep_from_games() -> None:
-    # A game that inherits the pipes of its process holds them open after the process has died.
-    if os.path.isdir("/dev/fd"):
-        for descriptor in map(int, os.listdir("/dev/fd")):
-            with suppress(OSError):
-                os.set_inheritable(descriptor, descriptor <= 2)
 
 
 def seeds(seed: int, update: int, number: int) -> list[int]:
