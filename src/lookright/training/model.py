@@ -134,7 +134,7 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
     """Write the plain model's weights, with `facts` (JSON) as metadata; a file that is there is replaced."""
     state = {key: value.detach().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(path) as draft:
-        # One key: safetensors writes several in any order, and the same training should give the same bytes.
+        # One key: safetensors writes several in any order, so that equal weights and facts would be other bytes.
         safetensors.torch.save_file(state, draft, {"facts": json.dumps(facts)})
 
 
