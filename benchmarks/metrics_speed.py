@@ -18,13 +18,13 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as transforms
-from machine import processor
 from pytorch_grad_cam.metrics.road import ROADMostRelevantFirstAverage
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 
 from lookright import Classifier, metrics
 from lookright.perturb import Inpaint, blur
+from lookright.training.environment import processor
 
 STEPS = 28
 

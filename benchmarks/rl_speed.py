@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from machine import processor
 from torch import nn
 from torch.distributions import Categorical
 
@@ -29,6 +28,7 @@ from lookright.rl import ppo
 from lookright.rl.environments import DoomEnvironments, seeds, vectorised
 from lookright.rl.settings import PPOSettings
 from lookright.statistics import mean_interval, paired_difference
+from lookright.training.environment import processor
 from lookright.training.model import read_facts
 
 RESULTS = Path(__file__).parent / "results"

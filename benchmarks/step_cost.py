@@ -26,7 +26,6 @@ from pathlib import Path
 
 import timm
 import torch
-from machine import processor
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -34,6 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
 from lookright.batch import mask_on_grid
 from lookright.perturb import Blur, Noise, ZeroFill
+from lookright.training.environment import processor
 
 CLASSES = 8
 PLAIN = "plain PyTorch"

@@ -26,6 +26,7 @@ def directory(tmp_path):
                 (tmp_path / run).mkdir(parents=True)
                 log = pd.DataFrame({"step": [100, 200], "train/return": [random, best]})
                 log.to_csv(tmp_path / run / "metrics.csv", index=False)
+                (tmp_path / run / "environment.json").write_text('{"device": "a processor, threads: 1"}')
     pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
     return tmp_path
 
@@ -62,6 +63,7 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     assert better.value > 0.5
     assert f"{better.value:.3f} [{better.low:.3f}, {better.high:.3f}] |" in page
     assert "Random play returns -100." in page
+    assert "Trained on: a processor, threads: 1." in page
     assert "| CAMAL | 60 ± 99 |" in page  # -100 + 200 · (0.6, 0.8, 1.0)
     figure = out.with_suffix(".svg")
     first = figure.read_bytes()

@@ -4,13 +4,11 @@ Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, wi
 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022. Reads from top to bottom.
 """
 
-import platform
 import sys
 import time
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vecto
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
+from lookright.training.environment import environment
 from lookright.training.metrics_log import MetricsLog
 from lookright.training.model import save_model
 from lookright.training.run import write_json
@@ -136,7 +135,9 @@ def _run(out: Path) -> Path:
 def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) -> None:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(best if settings.device == "auto" else settings.device)
-    write_json(settings.out / "environment.json", _environment(settings, device))
+    write_json(
+        settings.out / "environment.json", environment(PACKAGES, device.type == "cuda") | {"seed": settings.seed}
+    )
     shape = (settings.num_steps, settings.num_envs)
 
     # The agent: a classifier of frames into actions, guided by the method, and a critic.
@@ -294,12 +295,3 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}
     save_model(settings.out / "model.safetensors", classifier.model, facts)
-
-
-def _environment(settings: PPOSettings, device: torch.device) -> dict[str, Any]:
-    return {
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
-        "platform": platform.platform(),
-        "seed": settings.seed,
-    }

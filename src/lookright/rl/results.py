@@ -1,5 +1,7 @@
 """A study of agents as a page: scores with intervals, performance profiles, learning curves."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -66,7 +68,8 @@ def write_results(directory: Path, out: Path) -> None:
         "# Agents",
         f"Written by `lookright rl results {directory} --out {out}`; do not edit by hand.",
         f"{len(table)} agents, {timesteps:,} decisions each, {seeds} seeds. Each was evaluated on the same "
-        f"{table['episodes'].max()} episodes of its scenario; maps explain the action taken.",
+        f"{table['episodes'].max()} episodes of its scenario; maps explain the action taken. Trained on: "
+        f"{'; '.join(_devices(directory, table['run']))}.",
         "## All scenarios",
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
         "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario.",
@@ -93,6 +96,11 @@ def write_results(directory: Path, out: Path) -> None:
         ]
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
+    paths = [directory / run / "environment.json" for run in runs]
+    return list(dict.fromkeys(json.loads(path.read_text())["device"] for path in paths))
 
 
 def _head(column: str) -> str:

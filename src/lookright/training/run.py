@@ -4,13 +4,11 @@ import copy
 import json
 import logging
 import os
-import platform
 import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from lookright.data.dataset import Collate, ShuffledBatches
 from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.training.checkpoints import Checkpoints
+from lookright.training.environment import environment
 from lookright.training.metrics_log import MetricsLog
 from lookright.training.model import Normalisation, build_model, read_facts, save_model
 from lookright.training.module import Training
@@ -273,11 +272,9 @@ def _step(checkpoint: Path | None) -> int:
 
 
 def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
-    cuda = torch.cuda.is_available() and settings.accelerator in ("auto", "gpu")
+    gpu = torch.cuda.is_available() and settings.accelerator in ("auto", "gpu")
     return {
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
-        "platform": platform.platform(),
+        **environment(PACKAGES, gpu),
         "seed": settings.seed,
         "data": {
             "fingerprint": data.fingerprint,
