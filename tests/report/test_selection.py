@@ -1,11 +1,13 @@
+import re
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lookright.report import write_results
-from lookright.report.selection import mean_over_protocols, select_candidates
+from lookright.report import write_report, write_results
+from lookright.report.number import decimal
+from lookright.report.selection import mean_over_protocols, select_candidates, selections
 from lookright.statistics import mean_interval
 
 CANDIDATES = {"ERM": ["ERM, slow", "ERM, fast", "ERM, wide"], "CAMAL": ["CAMAL"]}
@@ -88,10 +90,36 @@ def test_means_are_over_protocols_and_only_where_all_are_there():
         assert row.accuracy == pytest.approx(sum(own) / 2 if len(own) == 2 else np.nan, nan_ok=True)
 
 
-def test_the_page_shows_what_was_chosen(tmp_path):
+def write_study(directory):
     results = make_results(np.random.default_rng(1))
+    results.to_csv(directory / "results.csv", index=False)
+    study = "methods: {ERM: {}, CAMAL: {}}\ncandidates: {ERM: {slow: {}}}\nseeds: [0]\n"
+    (directory / "study.yaml").write_text(study)
+    return results
+
+
+def test_the_report_shows_what_was_chosen(tmp_path):
+    results = write_study(tmp_path)
+    html = write_report(tmp_path).read_text()
+    section = re.search(r'<section id="selection">.*?</section>', html, re.DOTALL)[0]
+    assert re.findall(r"<h3>(.*?)</h3>", section) == [selection.title for selection in selections(results)]
+    for selection in selections(results):
+        table = section.split(f"<h3>{selection.title}</h3>")[1].split("</table>")[0]
+        for method in selection.methods:
+            row = table.split(f'<th scope="row">{method.name}</th>')[1].split("</tr>")[0]
+            assert re.findall(r'<td class="number">\s*([–\d.]+)', row) == [decimal(a.value) for a in method.accuracies]
+            assert re.findall(r'<span class="of">(.*?)</span>', row) == method.chosen
+
+
+def test_a_study_without_candidates_has_no_selection(tmp_path):
+    results = make_results(np.random.default_rng(1)).drop(columns=["candidate_of", "candidates"])
     results.to_csv(tmp_path / "results.csv", index=False)
-    (tmp_path / "study.yaml").write_text("methods: {ERM: {}, CAMAL: {}}\ncandidates: {ERM: {slow: {}}}\nseeds: [0]\n")
+    assert selections(results) == []
+    assert "Model selection" not in write_report(tmp_path).read_text()
+
+
+def test_the_page_shows_what_was_chosen(tmp_path):
+    results = write_study(tmp_path)
     write_results([tmp_path], tmp_path / "results.md")
     page = (tmp_path / "results.md").read_text()
     first = page.split("**training-domain validation · small_cnn**")[1].split("**leave-one")[0]

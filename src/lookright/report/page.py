@@ -14,6 +14,7 @@ from lookright.replacing import replacing
 from lookright.report import figure, gallery
 from lookright.report.directory import Study, read_study
 from lookright.report.number import decimal, p_value, percent
+from lookright.report.selection import CAPTION, selections
 from lookright.report.view import ATTENTION_CAPTION, SectionView, views
 
 HERE = Path(__file__).parent
@@ -44,6 +45,8 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         views=shown,
         names=list(dict.fromkeys(name for view in shown for name in view.section.names)),
         attention_caption=ATTENTION_CAPTION,
+        selections=selections(study.results),
+        selection_caption=CAPTION,
         notes=_notes(study, shown),
         facts=_facts(study),
         has_gallery=any(split.cards for split in splits),

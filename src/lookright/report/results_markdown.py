@@ -4,16 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Study, read_study
 from lookright.report.metric import metric
 from lookright.report.number import decimal, p_value
-from lookright.report.selection import mean_over_protocols, select_candidates
+from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
-from lookright.statistics import Estimate, mean_interval
+from lookright.statistics import Estimate
 
 
 def write_results(directories: Sequence[Path], out: Path) -> None:
@@ -55,8 +53,8 @@ def _study(study: Study, directory: Path) -> list[str]:
         fenced = f"````yaml\n{study.config.strip()}\n````"
         name = directory / "study.yaml"
         parts.append(f"<details><summary>Configuration ({_cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
-    if "candidate_of" in study.results:
-        parts += _selection(select_candidates(study.results))
+    if tables := selections(study.results):
+        parts += _selection(tables)
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
@@ -67,31 +65,15 @@ def _study(study: Study, directory: Path) -> list[str]:
     return parts
 
 
-def _selection(chosen: pd.DataFrame) -> list[str]:
-    parts = [
-        "### Model selection",
-        "Accuracy out of distribution of the candidate that each rule chooses, anew for every protocol and seed. The "
-        "oracle looks at the domain that is tested: it bounds what selection could give, and is no result.",
-    ]
-    means = mean_over_protocols(chosen)
-    for rule, model in dict.fromkeys(zip(chosen["rule"], chosen["model"], strict=True)):
-        rows, mean = (table[(table["rule"] == rule) & (table["model"] == model)] for table in (chosen, means))
-        protocols = list(rows["protocol"].unique())
-        accuracies, names = [], []
-        for method in rows["candidate_of"].unique():
-            own = rows[rows["candidate_of"] == method]
-            parts_of_own = [own[own["protocol"] == protocol] for protocol in protocols]
-            scores = [part["accuracy"] for part in (*parts_of_own, mean[mean["candidate_of"] == method])]
-            accuracies.append([method, *(_interval(mean_interval(score)) for score in scores)])
-            names.append([method, *(_counts(part["name"]) for part in parts_of_own)])
-        parts.append(f"**{_cell(' · '.join(part for part in (rule, model) if part))}**")
-        parts.append(_table(["Accuracy ↑", *protocols, "Mean"], accuracies))
-        parts.append(_table(["Chosen (seeds)", *protocols], names))
+def _selection(tables: list[Selection]) -> list[str]:
+    parts = ["### Model selection", CAPTION]
+    for table in tables:
+        accuracies = [[method.name, *map(_interval, method.accuracies)] for method in table.methods]
+        names = [[method.name, *method.chosen] for method in table.methods]
+        parts.append(f"**{_cell(table.title)}**")
+        parts.append(_table(["Accuracy ↑", *table.protocols, "Mean"], accuracies))
+        parts.append(_table(["Chosen (seeds)", *table.protocols], names))
     return parts
-
-
-def _counts(names: pd.Series) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in names.value_counts(sort=False).items()) or "–"
 
 
 def _split(section: Section, split: str) -> list[str]:
