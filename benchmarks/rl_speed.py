@@ -4,7 +4,10 @@
     python benchmarks/rl_speed.py learning   # writes benchmarks/results/rl_learning.csv
 
 The reference follows `ppo_atari.py` line by line where it matters for speed and learning (float32 storage, the same
-network, a time-out ends an episode like a death), in the same process layout: one process an environment.
+network, a time-out ends an episode like a death), in the same process layout: one process an environment. It clips
+rewards to [-1, 1] as lookright does, where CleanRL's ClipRewardEnv takes their sign. `speed` times the whole training
+from outside, so that logging, the checkpoint and the weights written count against lookright. In `learning`
+lookright's `bootstrap_truncated` is off, so that both treat a time-out alike.
 """
 
 import argparse
@@ -29,11 +32,15 @@ from lookright.rl.environments import DoomEnvironments, seeds, vectorised
 from lookright.rl.settings import PPOSettings
 from lookright.statistics import mean_interval, paired_difference
 from lookright.training.environment import processor
-from lookright.training.model import read_facts
 
 RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
 BATCH = ENVIRONMENTS * STEPS
+UPDATES = {"speed": 4, "learning": 60}
+INCLUDED = {
+    "lookright, masks rendered": "PPO alone; the games render and resize masks and hand them over, unread",
+    "lookright + CAMAL": "rendered masks, kept and batched, and CAMAL's map and loss in every mini-batch",
+}
 
 
 def initialised(layer: nn.Module, std: float = np.sqrt(2)) -> nn.Module:
@@ -64,20 +71,20 @@ class Agent(nn.Module):
         return action, distribution.log_prob(action), distribution.entropy(), self.critic(hidden)
 
 
-def reference(environments: DoomEnvironments, seed: int, updates: int) -> tuple[float, list[float]]:
-    """Train as `ppo_atari.py` does; steps a second and the returns of all episodes."""
+def reference(environments: DoomEnvironments, seed: int, updates: int) -> np.ndarray:
+    """Train as `ppo_atari.py` does; for each update the mean return of the episodes that ended in it, or NaN."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002, as CleanRL
     agent = Agent(int(environments.single_action_space.n))
     optimizer = torch.optim.Adam(agent.parameters(), lr=2.5e-4, eps=1e-5)
     obs = torch.zeros(STEPS, ENVIRONMENTS, 4, 84, 84)
     actions, logprobs, rewards, dones, values = torch.zeros(5, STEPS, ENVIRONMENTS)
-    episode, returns = np.zeros(ENVIRONMENTS), []
-    started = time.perf_counter()
+    episode, means = np.zeros(ENVIRONMENTS), np.full(updates, np.nan)
     observation, _ = environments.reset(seed=seeds(seed, 1, ENVIRONMENTS))
     next_obs, next_done = torch.Tensor(observation["image"]), torch.zeros(ENVIRONMENTS)
     for update in range(updates):
         optimizer.param_groups[0]["lr"] = (1 - update / updates) * 2.5e-4
+        returns: list[float] = []
         for step in range(STEPS):
             obs[step], dones[step] = next_obs, next_done
             with torch.no_grad():
@@ -91,6 +98,8 @@ def reference(environments: DoomEnvironments, seed: int, updates: int) -> tuple[
             episode += reward
             returns += episode[done].tolist()
             episode[done] = 0
+        if returns:
+            means[update] = np.mean(returns)
 
         with torch.no_grad():
             next_value = agent.act(next_obs)[3].reshape(1, -1)
@@ -125,13 +134,11 @@ def reference(environments: DoomEnvironments, seed: int, updates: int) -> tuple[
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
                 optimizer.step()
-    return updates * BATCH / (time.perf_counter() - started), returns
+    return means
 
 
-def ours(
-    environments: DoomEnvironments, seed: int, updates: int, method: Method, bootstrap: bool = True
-) -> tuple[float, list[float]]:
-    """Train with lookright; steps a second and the mean return of the episodes of each update."""
+def ours(environments: DoomEnvironments, seed: int, updates: int, method: Method, bootstrap: bool = True) -> np.ndarray:
+    """Train with lookright; for each update the mean return of the episodes that ended in it, or NaN."""
     with tempfile.TemporaryDirectory() as folder:
         settings = PPOSettings(
             Path(folder),
@@ -144,52 +151,60 @@ def ours(
             device="cpu",
         )
         ppo._learn(settings, environments)
-        rate = read_facts(Path(folder) / "model.safetensors")["steps_per_second"]
-        return rate, pd.read_csv(Path(folder) / "metrics.csv")["train/return"].tolist()
+        log = pd.read_csv(Path(folder) / "metrics.csv")
+    return log.reindex(columns=["train/return"]).to_numpy()[:, 0]
 
 
-def environments_alone(environments: DoomEnvironments, steps: int) -> float:
-    """Steps a second of the environments with random actions."""
+def play_at_random(environments: DoomEnvironments, updates: int) -> None:
+    """What the environments do in so many updates, without an agent."""
     generator = np.random.default_rng(0)
     environments.reset(seed=seeds(0, 1, ENVIRONMENTS))
-    started = time.perf_counter()
-    for _ in range(steps):
+    for _ in range(updates * STEPS):
         environments.step(generator.integers(environments.single_action_space.n, size=ENVIRONMENTS))
-    return steps * ENVIRONMENTS / (time.perf_counter() - started)
+
+
+def device() -> str:
+    """What computes."""
+    return f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
 
 
 def speed(scenario: str, rounds: int, updates: int) -> None:
-    """All variants in turn, several times; a quotient is the median of those within a round."""
+    """All variants, each round in another order; a quotient is the median of those within a round."""
     with (
         closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
         closing(vectorised(scenario, ENVIRONMENTS, mask=True)) as masked,
     ):
-        variants: dict[str, Callable[[], float]] = {
-            "CleanRL": lambda: reference(plain, 0, updates)[0],
-            "lookright": lambda: ours(plain, 0, updates, ERM())[0],
-            "lookright, masks rendered": lambda: ours(masked, 0, updates, ERM())[0],
-            "lookright + CAMAL": lambda: ours(masked, 0, updates, CAMAL(weight=0.1))[0],
-            "environments": lambda: environments_alone(plain, updates * STEPS),
-            "environments with masks": lambda: environments_alone(masked, updates * STEPS),
+        variants: dict[str, Callable[[int], object]] = {
+            "CleanRL": lambda updates: reference(plain, 0, updates),
+            "lookright": lambda updates: ours(plain, 0, updates, ERM()),
+            "lookright, masks rendered": lambda updates: ours(masked, 0, updates, ERM()),
+            "lookright + CAMAL": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1)),
+            "environments": lambda updates: play_at_random(plain, updates),
+            "environments with masks": lambda updates: play_at_random(masked, updates),
         }
-        for environments in (plain, masked):  # the games start
-            environments_alone(environments, 1)
-        rates: dict[str, list[float]] = {name: [] for name in variants}
+        names = list(variants)
+        for variant in variants.values():  # the games start, and whatever is slow the first time
+            variant(1)
+        rates: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(rounds):
-            for name, variant in variants.items():
-                rates[name].append(variant())
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                started = time.perf_counter()
+                variants[name](updates)
+                rates[name].append(updates * BATCH / (time.perf_counter() - started))
             print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
 
     def quotient(name: str, base: str) -> float:
         return round(statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True)), 3)
 
     result = {
-        "device": f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}",
+        "device": device(),
         "load": os.getloadavg()[0],
         "scenario": scenario,
         "rounds": rounds,
         "updates": updates,
         "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
+        "included": INCLUDED,
         "lookright / CleanRL": quotient("lookright", "CleanRL"),
         "lookright, masks rendered / lookright": quotient("lookright, masks rendered", "lookright"),
         "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
@@ -201,14 +216,16 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
 
 def learning(scenario: str, number: int, updates: int) -> None:
     """The same budget for both: mean training return over the last tenth of the updates, seed by seed."""
+    last = slice(-max(1, updates // 10), None)
     rows = []
     for seed in range(number):
         with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
-            _, theirs = reference(environments, seed, updates)
-            _, mine = ours(environments, seed, updates, ERM(), bootstrap=False)
-        tenth = max(1, updates // 10)
-        share = len(theirs) * tenth // updates
-        rows.append({"seed": seed, "CleanRL": np.mean(theirs[-share:]), "lookright": np.nanmean(mine[-tenth:])})
+            returns = {
+                "CleanRL": reference(environments, seed, updates),
+                "lookright": ours(environments, seed, updates, ERM(), bootstrap=False),
+            }
+        means = {name: np.nanmean(values[last]) for name, values in returns.items()}
+        rows.append({"scenario": scenario, "updates": updates, "seed": seed, **means, "device": device()})
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "rl_learning.csv", index=False, float_format="%.6g")
@@ -222,7 +239,7 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["speed", "learning"])
     parser.add_argument("--scenario", default="basic")
     parser.add_argument("--rounds", type=int, default=5, help="speed: repetitions; learning: seeds")
-    parser.add_argument("--updates", type=int, default=4, help="of 1,024 steps each")
+    parser.add_argument("--updates", type=int, help=f"of {BATCH:,} steps each; default: {UPDATES}")
     arguments = parser.parse_args()
     measure = speed if arguments.what == "speed" else learning
-    measure(arguments.scenario, arguments.rounds, arguments.updates)
+    measure(arguments.scenario, arguments.rounds, arguments.updates or UPDATES[arguments.what])
