@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torchvision.transforms.v2.functional as transforms
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import auto_cli
 
@@ -71,6 +71,7 @@ def test_blur_takes_one_sigma_per_image():
         torch.testing.assert_close(blurred[index], blur(image[index : index + 1], sigma)[0])
 
 
+@settings(deadline=None)
 @given(st.floats(0, 10), st.floats(-5, 5))
 def test_blur_keeps_a_constant_image(sigma, value):
     image = torch.full((1, 1, 7, 9), value)
@@ -141,7 +142,10 @@ def test_inpaint_solves_the_diffusion_equation(soft):
     keep = 1 - torch.exp(-squared_distance / 8) if soft else (squared_distance > 6).float()
     image = images(1, 1, 11, 9)
     expected = exact_inpaint(image[0, 0], keep)
-    error = {steps: (inpaint(image, keep[None], steps)[0, 0] - expected).abs().max() for steps in (16, 100)}
+    error = {}
+    for steps in (16, 100):
+        filled = blend(image, inpaint(image, keep[None], steps), keep[None])
+        error[steps] = (filled[0, 0] - expected).abs().max()
     assert error[16] < 0.1
     assert error[100] < 1e-3
 
@@ -150,7 +154,8 @@ def test_inpaint_reproduces_a_plane_across_a_hole():
     image = (torch.arange(12.0)[:, None] + 2 * torch.arange(12.0)).expand(2, 3, 12, 12)
     keep = torch.ones(2, 12, 12)
     keep[:, 4:8, 4:8] = 0
-    torch.testing.assert_close(inpaint(image, keep, 200), image, atol=1e-3, rtol=0)
+    filled = blend(image, inpaint(image, keep, 200), keep)
+    torch.testing.assert_close(filled, image, atol=1e-3, rtol=0)
 
 
 def test_inpaint_forgets_what_is_not_kept():
@@ -158,7 +163,6 @@ def test_inpaint_forgets_what_is_not_kept():
     keep[:, 3:9, 4:12] = 0
     changed = torch.where(keep.bool()[:, None], image, 1000.0)
     torch.testing.assert_close(inpaint(changed, keep), inpaint(image, keep), atol=1e-4, rtol=0)
-    assert torch.equal(inpaint(image, torch.ones_like(keep)), image)
 
 
 def test_inpaint_with_nothing_kept_is_smooth_about_the_mean():
@@ -168,6 +172,7 @@ def test_inpaint_with_nothing_kept_is_smooth_about_the_mean():
     torch.testing.assert_close(filled, torch.full_like(filled, image.mean().item()), atol=0.1, rtol=0)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_blend_lies_between_its_images(share):
     image, other = images(1, 2, 3, 3), images(1, 2, 3, 3, seed=1)

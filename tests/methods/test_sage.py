@@ -303,6 +303,22 @@ def test_every_perturbation_keeps_what_its_view_keeps(batch):
         assert not torch.equal(degrading[inside], batch["image"][row][inside])
 
 
+def test_a_soft_mask_is_in_painted_once(batch):
+    """Both views solve u = keep · x + (1 − keep) · mean of u over the four neighbours."""
+    image = batch["image"][:1].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    saliency = torch.exp(-((rows - 6) ** 2 + (columns - 9) ** 2) / 20).double()
+    saliency = (saliency - saliency.min()) / (saliency.max() - saliency.min())
+    method = SAGE(perturbation=Inpaint(iterations=200))
+    views = method.views({"image": image, "label": batch["label"][:1], "mask": saliency[None]}).image
+    for view, keep in zip(views, (saliency, 1 - saliency), strict=True):
+        for c, i, j in itertools.product(range(3), range(16), range(16)):
+            places = ((i + di, j + dj) for di, dj in ((0, 1), (0, -1), (1, 0), (-1, 0)))
+            neighbours = [view[c, min(max(row, 0), 15), min(max(column, 0), 15)] for row, column in places]
+            expected = keep[i, j] * image[0, c, i, j] + (1 - keep[i, j]) * sum(neighbours) / 4
+            assert view[c, i, j].item() == pytest.approx(expected.item(), abs=0.01)
+
+
 def test_a_share_gives_views_to_some_images_and_averages_over_them(classifier, batch):
     classifier.eval()
     batch["mask_weight"][:] = 1
