@@ -11,7 +11,7 @@ from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import Classifier
 from lookright.errors import InputError
 from lookright.rl.environments import DoomEnvironment
-from lookright.rl.evaluate import evaluate, evaluate_policy, load_agent, play, summary
+from lookright.rl.evaluate import evaluate, evaluate_policy, load_agent, play, read_result, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 
 
@@ -60,8 +60,9 @@ def test_measures_are_those_of_classifiers(classifier, monkeypatch):
     image, mask = as_image(episode.frames), as_image(episode.mask)
     signed = class_map(classifier, classifier(image), episode.action).detach()
     map = minmax(relu(signed))
-    for name, function in (("energy_in_mask", metrics.energy_in_mask), ("attention_gap", metrics.attention_gap)):
-        np.testing.assert_allclose(frames[name], function(map, mask), rtol=1e-3, atol=1e-4, err_msg=name)
+    for name in ("energy_in_mask", "attention_gap", "pointing_game", "iou"):
+        expected = getattr(metrics, name)(map, mask)
+        np.testing.assert_allclose(frames[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
     measured = np.flatnonzero(frames["insertion"].notna())
     assert measured.tolist() == np.flatnonzero(frames["deletion"].notna()).tolist()
     assert measured[0] == 0
@@ -89,13 +90,40 @@ def test_summary_leaves_out_what_is_undefined():
             **{"episode": 0, "step": range(3), "action": 0},
             "mask_share": [0.1, np.nan, 0.3],
             "energy_in_mask": [0.5, np.nan, np.nan],
+            "attention_gap": [0.2, np.nan, 0.0],
             "insertion": np.nan,
         }
     )
     assert summary(episodes, frames) == {
-        **{"episodes": 1, "frames": 3, "return": 3.0, "length": 3.0, "frames_with_target": 2},
-        **{"mask_share": pytest.approx(0.2), "energy_in_mask": 0.5, "insertion": None},
+        **{"episodes": 1, "frames": 3, "return": 3.0, "length": 3.0, "frames_with_target": 2, "frames_with_map": 1},
+        **{"mask_share": 0.1, "energy_in_mask": 0.5, "attention_gap": pytest.approx(0.1), "insertion": None},
     }
+
+
+def test_share_of_the_mask_is_over_the_frames_that_energy_is_over():
+    """A flat map must score it, whatever the frames where the map is empty show."""
+    torch.manual_seed(0)
+    mask = (torch.rand(6, 8, 8) < torch.linspace(0.1, 0.9, 6)[:, None, None]).float()
+    mask[4] = 0  # no target
+    map = torch.ones(6, 2, 2)
+    map[3] = -1  # no positive value
+    frames = pd.DataFrame(
+        {
+            **{"episode": 0, "step": range(6), "action": 0, "mask_share": mask.mean((1, 2))},
+            "energy_in_mask": metrics.energy_in_mask(map, mask),
+        }
+    )
+    frames.loc[4, "mask_share"] = np.nan
+    result = summary(pd.DataFrame({"return": [0.0], "length": [6]}), frames)
+    assert (result["frames_with_target"], result["frames_with_map"]) == (5, 4)
+    assert result["mask_share"] == pytest.approx(result["energy_in_mask"])
+
+
+def test_result_of_an_earlier_version_is_summarised_anew(own_run):
+    result = json.loads((own_run / "result.json").read_text())
+    older = {name: value for name, value in result.items() if name != "frames_with_map"} | {"mask_share": 1.0}
+    (own_run / "result.json").write_text(json.dumps(older))
+    assert read_result(own_run) == pytest.approx(result, rel=1e-4)
 
 
 def test_finished_run_is_evaluated_anew(own_run):

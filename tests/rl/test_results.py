@@ -1,41 +1,79 @@
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from lookright import statistics
 from lookright.errors import InputError
 from lookright.rl.results import score_matrix, with_scores, write_results
 
+RANDOM = {"basic": -100.0, "take_cover": 200.0}
+BEST = {"basic": 100.0, "take_cover": 300.0}
+
+
+def finish(study, scenario, name, seed, share):
+    """A made-up agent that gets `share` of the best return and of everything else."""
+    run = study / "runs" / scenario / name / f"seed-{seed}"
+    (run / "evaluation").mkdir(parents=True)
+    result = {"scenario": scenario, "method": name, "name": name, "seed": seed, "timesteps": 1000}
+    (run / "result.json").write_text(json.dumps(result))
+    random, best = RANDOM[scenario], BEST[scenario]
+    episodes = pd.DataFrame({"episode": range(2), "return": random + share * (best - random), "length": 2})
+    episodes.to_csv(run / "evaluation" / "episodes.csv", index=False)
+    frames = pd.DataFrame(
+        {
+            **{"episode": [0, 0, 1, 1], "step": [0, 1, 0, 1], "action": 0, "mask_share": [0.01, 0.01, 0.03, np.nan]},
+            **{"energy_in_mask": [share, share, np.nan, np.nan], "attention_gap": share, "pointing_game": share},
+            **{"insertion": share, "deletion": 1 - share},
+        }
+    )
+    frames.to_csv(run / "evaluation" / "frames.csv", index=False)
+    log = pd.DataFrame({"step": [100, 200], "train/return": [random, best]})
+    log.to_csv(run / "metrics.csv", index=False)
+    (run / "environment.json").write_text('{"device": "a processor, threads: 1"}')
+    return run
+
 
 @pytest.fixture
 def directory(tmp_path):
-    """A study of made-up results: two scenarios, three seeds, and CAMAL better by a tenth of the range."""
-    rows = []
-    for scenario, random, best in (("basic", -100.0, 100.0), ("take_cover", 200.0, 300.0)):
-        for seed in range(3):
-            for name, share in (("PPO", 0.5 + seed / 10), ("CAMAL", 0.6 + seed / 5)):
-                run = f"runs/{scenario}/{name}/seed-{seed}"
-                rows.append(
-                    {
-                        **{"scenario": scenario, "method": name, "name": name, "seed": seed, "timesteps": 1000},
-                        **{"episodes": 20, "return": random + share * (best - random), "random_return": random},
-                        **{"energy_in_mask": share, "attention_gap": share, "insertion": share, "deletion": 1 - share},
-                        **{"mask_share": 0.01, "run": run},
-                    }
-                )
-                (tmp_path / run).mkdir(parents=True)
-                log = pd.DataFrame({"step": [100, 200], "train/return": [random, best]})
-                log.to_csv(tmp_path / run / "metrics.csv", index=False)
-                (tmp_path / run / "environment.json").write_text('{"device": "a processor, threads: 1"}')
-    pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
-    return tmp_path
+    """A study of made-up agents: two scenarios, three seeds, and CAMAL better by a tenth of the range."""
+    study = tmp_path / "study"
+    for seed in range(3):
+        for scenario in RANDOM:
+            finish(study, scenario, "PPO", seed, 0.5 + seed / 10)
+            finish(study, scenario, "CAMAL", seed, 0.6 + seed / 5)
+    config = {"scenarios": list(RANDOM), "methods": {"PPO": {"method": "ERM"}, "CAMAL": {}}, "seeds": [0, 1, 2]}
+    (study / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (study / "random.json").write_text(json.dumps(RANDOM))
+    return study
 
 
-def test_scores_lie_between_random_play_and_the_best_agent(directory):
-    table = with_scores(pd.read_csv(directory / "results.csv"))
-    expected = np.array([0.5, 0.6, 0.7])  # the best agent, CAMAL's with seed 2, reaches the best return
-    np.testing.assert_allclose(score_matrix(table, "PPO", "score"), np.stack([expected, expected], axis=1))
-    assert table["score"].max() == pytest.approx(1)
+def table_of(shares):
+    """Results by (name, scenario, seed), where random play gets 0 and the best agent 1."""
+    rows = [
+        {"name": name, "scenario": scenario, "seed": seed, "return": share, "random_return": 0.0}
+        for (name, scenario, seed), share in shares.items()
+    ]
+    return with_scores(pd.DataFrame(rows))
+
+
+def page_of(directory, out):
+    write_results(directory, out)
+    return out.read_text()
+
+
+def row(page, name, number):
+    """The cells of a method's row in the page's table `number`."""
+    rows = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in rows[number].strip("|").split("|")]
+
+
+def test_scores_lie_between_random_play_and_the_best_agent():
+    table = pd.DataFrame({"scenario": list("aabb"), "return": [1.0, 3.0, 20.0, 15.0], "random_return": [1, 1, 10, 10]})
+    assert with_scores(table)["score"].tolist() == [0.0, 1.0, 1.0, 0.5]
 
 
 def test_agents_worse_than_random_play_have_negative_scores():
@@ -43,34 +81,87 @@ def test_agents_worse_than_random_play_have_negative_scores():
     assert with_scores(table)["score"].tolist() == [-0.625, -1.0, 0.0]
 
 
-def test_missing_run_is_nan(directory):
-    table = with_scores(pd.read_csv(directory / "results.csv")).drop(index=0)
-    matrix = score_matrix(table, "PPO", "score")
-    assert np.isnan(matrix).tolist() == [[True, False], [False, False], [False, False]]
+def test_agents_that_all_play_like_random_score_0():
+    table = pd.DataFrame({"scenario": list("aab"), "return": [5.0, 5.0, 2.0], "random_return": [5.0, 5.0, 1.0]})
+    assert with_scores(table)["score"].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_score_matrix_has_every_scenario_of_the_table():
+    table = table_of({("PPO", "b", 0): 0.5, ("CAMAL", "a", 0): 1.0, ("CAMAL", "b", 0): 0.2, ("CAMAL", "b", 1): 1.0})
+    np.testing.assert_array_equal(score_matrix(table, "PPO", "score"), [[0.5, np.nan]])
+    np.testing.assert_array_equal(score_matrix(table, "CAMAL", "score"), [[0.2, 1.0], [1.0, np.nan]])
 
 
 def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     out = tmp_path / "docs" / "results.md"
-    write_results(directory, out)
-    page = out.read_text()
-    table = with_scores(pd.read_csv(directory / "results.csv"))
-    for name in ("PPO", "CAMAL"):
-        iqm = statistics.aggregate(score_matrix(table, name, "score"))["iqm"]
-        assert f"| {name} | {iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}] |" in page
-    better = statistics.probability_of_improvement(
-        *(-score_matrix(table, name, "deletion") for name in ("CAMAL", "PPO"))
-    )
-    assert better.value > 0.5
-    assert f"{better.value:.3f} [{better.low:.3f}, {better.high:.3f}] |" in page
-    assert "Random play returns -100." in page
+    page = page_of(directory, out)
+    assert "12 agents, 1,000 decisions each, 3 seeds. Each was evaluated on the same 2 episodes" in page
+    assert "unfinished" not in page
     assert "Trained on: a processor, threads: 1." in page
-    assert "| CAMAL | 60 ± 99 |" in page  # -100 + 200 · (0.6, 0.8, 1.0)
+    assert "Random play returns -100." in page
+
+    shares = {"PPO": np.array([[0.5, 0.6, 0.7]] * 2).T, "CAMAL": np.array([[0.6, 0.8, 1.0]] * 2).T}
+    for name, share in shares.items():
+        iqm = statistics.aggregate(share)["iqm"]
+        assert row(page, name, 0)[1] == f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+    better = statistics.probability_of_improvement(shares["CAMAL"], shares["PPO"])
+    assert better.value > 0.5
+    assert row(page, "CAMAL", 1)[-1] == f"{better.value:.3f} [{better.low:.3f}, {better.high:.3f}]"  # less deletion
+
+    heads = row(page, "Method", 2)
+    cells = dict(zip(heads, row(page, "CAMAL", 2), strict=True))
+    assert cells["Return ↑"] == "60 ± 99"  # -100 + 200 · (0.6, 0.8, 1.0)
+    assert cells["Mask's share of the frame"] == "0.01"  # the frame without a map has 0.03
+    assert cells["Frames without a map"] == "0.3333"
+    assert cells["IoU ↑"] == "–"  # these agents were evaluated without it
+    assert row(page, "Method", 0)[5] == "IoU ↑"
+    assert row(page, "PPO", 0)[5] == "–"
+
     figure = out.with_suffix(".svg")
     first = figure.read_bytes()
-    assert b"take_cover" in first or b"<path" in first
-    write_results(directory, out)
+    assert b"<path" in first
+    assert page_of(directory, out) == page
     assert figure.read_bytes() == first
-    assert out.read_text() == page
+
+
+def test_unfinished_study_keeps_what_every_method_has_finished(directory, tmp_path):
+    def unfinish(scenario, name, seed):
+        (directory / "runs" / scenario / name / f"seed-{seed}" / "result.json").unlink()
+
+    unfinish("basic", "CAMAL", 2)
+    unfinish("basic", "PPO", 1)
+    page = page_of(directory, tmp_path / "a.md")
+    assert "8 agents" in page
+    assert "4 of its 12 agents are left out" in page
+    alone = np.array([[0.5 / 0.6, 0.5], [np.nan, 0.6], [np.nan, 0.7]])  # basic's best is now CAMAL with seed 0
+    assert row(page, "PPO", 0)[1] == f"{statistics.aggregate(alone)['iqm'].value:.3f}"  # basic has no interval
+    assert row(page, "PPO", 1)[1] == "0"  # basic: seed 0 alone
+    unfinish("basic", "PPO", 0)
+    page = page_of(directory, tmp_path / "b.md")
+    assert "## take_cover" in page
+    assert "## basic" not in page
+    for seed in range(3):
+        unfinish("take_cover", "CAMAL", seed)
+    with pytest.raises(InputError, match="no scenario and seed where each of PPO, CAMAL has a result"):
+        write_results(directory, tmp_path / "c.md")
+    assert not (tmp_path / "c.md").exists()
+
+
+def test_method_that_never_has_a_map_gets_a_dash(directory, tmp_path):
+    for path in directory.glob("runs/basic/PPO/*/evaluation/frames.csv"):
+        pd.read_csv(path).assign(energy_in_mask=np.nan).to_csv(path, index=False)
+    page = page_of(directory, tmp_path / "a.md")
+    assert row(page, "Method", 0)[2] == "Energy in mask ↑"
+    assert row(page, "PPO", 0)[2] == row(page, "CAMAL", 1)[2] == row(page, "PPO", 1)[2] == "–"
+    assert re.match(r"0\.\d{3} \[", row(page, "CAMAL", 0)[2])
+    assert row(page, "PPO", 1)[-1] == "1"  # of basic's frames have no map
+
+
+def test_agents_evaluated_on_different_numbers_of_episodes_are_refused(directory, tmp_path):
+    path = directory / "runs" / "basic" / "CAMAL" / "seed-1" / "evaluation" / "episodes.csv"
+    pd.read_csv(path).head(1).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"different numbers of episodes \(.*: 2, runs/basic/CAMAL/seed-1: 1\)"):
+        write_results(directory, tmp_path / "a.md")
 
 
 def test_directory_without_agents_is_refused(tmp_path):

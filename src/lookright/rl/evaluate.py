@@ -1,5 +1,6 @@
 """What a trained agent achieves, where it looks, and whether its maps are faithful."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int)
                 "energy_in_mask": metrics.energy_in_mask(map, mask),
                 "attention_gap": metrics.attention_gap(map, mask),
                 "pointing_game": metrics.pointing_game(map, mask),
+                "iou": metrics.iou(map, mask),
             }
             subset = chosen[part].to(device)
             arguments = (classifier, image[subset], signed[subset], action[subset])
@@ -159,12 +161,19 @@ def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int)
 
 
 def summary(episodes: pd.DataFrame, frames: pd.DataFrame) -> dict[str, float | None]:
-    """Means over episodes and over frames. None: defined for no frame."""
+    """Means over episodes and over frames. None: defined for no frame.
+
+    Energy in mask has no value where the map has nothing positive, more often for some agents than for others. So
+    `frames_with_map` counts the frames that have one, and `mask_share`, what a flat map scores, is over the same ones.
+    """
     result: dict[str, float] = {"episodes": len(episodes), "frames": len(frames)}
     result |= {name: float(episodes[name].mean()) for name in ("return", "length")}
     measured = frames.columns.drop(["episode", "step", "action"])
     if len(measured):
+        with_map = frames["energy_in_mask"].notna()
         result["frames_with_target"] = int(frames["mask_share"].notna().sum())
+        result["frames_with_map"] = int(with_map.sum())
+        frames = frames.assign(mask_share=frames["mask_share"].where(with_map))
     result |= {name: float(frames[name].mean()) for name in measured}
     return {name: None if math.isnan(value) else value for name, value in result.items()}
 
@@ -236,3 +245,12 @@ def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
     }
     write_json(run / "result.json", result)
     return result
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    """The content of `result.json`, with what `summary` says of the tables in `evaluation/`.
+
+    So an agent that was evaluated before something was summarised has it, too.
+    """
+    tables = [pd.read_csv(run / "evaluation" / f"{name}.csv") for name in ("episodes", "frames")]
+    return json.loads((run / "result.json").read_text()) | summary(*tables)

@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from lookright import statistics
 from lookright.errors import InputError
 from lookright.replacing import replacing
+from lookright.rl.study import collect_results, read_study
 
 METRICS = {
     "score": ("Normalised return", True),
     "energy_in_mask": ("Energy in mask", True),
     "attention_gap": ("Attention gap", True),
+    "pointing_game": ("Pointing game", True),
+    "iou": ("IoU", True),
     "insertion": ("Insertion", True),
     "deletion": ("Deletion", False),
 }
@@ -24,6 +27,8 @@ METRICS = {
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
+
+DASH = "–"
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -37,29 +42,35 @@ def with_scores(table: pd.DataFrame) -> pd.DataFrame:
     [0.0, 1.0, 0.5]
     """
     beyond_random = table["return"] - table["random_return"]
-    return table.assign(score=beyond_random / beyond_random.abs().groupby(table["scenario"]).transform("max"))
+    farthest = beyond_random.abs().groupby(table["scenario"]).transform("max")
+    return table.assign(score=beyond_random / farthest.where(farthest > 0, 1))
 
 
 def score_matrix(table: pd.DataFrame, name: str, column: str) -> np.ndarray:
-    """(seeds, scenarios) of one method; NaN where a run is missing."""
-    return table[table["name"] == name].pivot(index="seed", columns="scenario", values=column).to_numpy(dtype=float)
+    """(seeds, scenarios) of one method, with all scenarios of the table; NaN where a run is missing."""
+    matrix = table[table["name"] == name].pivot(index="seed", columns="scenario", values=column)
+    return matrix.reindex(columns=table["scenario"].unique()).to_numpy(dtype=float)
 
 
 def write_results(directory: Path, out: Path) -> None:
     """Write a study as a Markdown page, and its figure beside it as SVG.
 
     Args:
-        directory: of the study.
+        directory: of the study; it may be unfinished.
         out: the Markdown file.
 
     Raises:
-        InputError: the directory holds no results of agents.
+        InputError: no study of agents, none of its scenarios and seeds is finished, or its agents were evaluated on
+            different numbers of episodes.
     """
-    path = directory / "results.csv"
-    if not path.is_file() or "scenario" not in pd.read_csv(path, nrows=0):
+    if not (directory / "random.json").is_file():
         raise InputError(f"No results of agents in {str(directory)!r}. Expected the directory of lookright rl study.")
-    table = with_scores(pd.read_csv(path))
-    names = list(dict.fromkeys(table["name"]))
+    grid = read_study(directory / "study.yaml")
+    names = list(grid.methods)
+    runs = list(grid.runs(directory))
+    table = _comparable(collect_results(runs, directory), names, directory)
+    table = with_scores(table.reindex(columns=list(dict.fromkeys([*table.columns, *METRICS]))))
+    table["frames_without_map"] = 1 - table["frames_with_map"] / table["frames_with_target"]
     out.parent.mkdir(parents=True, exist_ok=True)
     figure = out.with_suffix(".svg")
     _draw(table, names, directory, figure)
@@ -70,9 +81,17 @@ def write_results(directory: Path, out: Path) -> None:
         f"{len(table)} agents, {timesteps:,} decisions each, {seeds} seeds. Each was evaluated on the same "
         f"{table['episodes'].max()} episodes of its scenario; maps explain the action taken. Trained on: "
         f"{'; '.join(_devices(directory, table['run']))}.",
+    ]
+    if len(table) < len(runs):
+        parts.append(
+            f"The study is unfinished: {len(runs) - len(table)} of its {len(runs)} agents are left out, those of every "
+            "scenario and seed where some method has no result."
+        )
+    parts += [
         "## All scenarios",
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
-        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario.",
+        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario. A dash: not "
+        "defined in every scenario, or not measured.",
         _table(["Method", *map(_head, METRICS)], [_aggregates(table, name) for name in names]),
     ]
     if len(names) > 1:
@@ -84,9 +103,13 @@ def write_results(directory: Path, out: Path) -> None:
         f"![Performance profiles and learning curves]({figure.name})",
         "Left: share of agents whose normalised return exceeds a threshold, with 95 % intervals. Others: mean return "
         f"of training episodes over {SMOOTHING} updates; line: mean of the seeds, band: their range.",
+        "Energy in mask is over the frames that show a target and whose map has a positive value, and so is the mask's "
+        "share of the frame, what a flat map scores. Frames without a map are those, of all that show a target, whose "
+        "map has none; attention gap, pointing game and IoU take it for flat.",
     ]
-    columns = ["return", *(column for column in METRICS if column != "score"), "mask_share"]
-    heads = ["Return ↑", *(_head(column) for column in columns[1:-1]), "Mask's share of the frame"]
+    measures = [column for column in METRICS if column != "score"]
+    columns = ["return", *measures, "mask_share", "frames_without_map"]
+    heads = ["Return ↑", *map(_head, measures), "Mask's share of the frame", "Frames without a map"]
     for scenario, rows in table.groupby("scenario", sort=False):
         means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
         parts += [
@@ -96,6 +119,25 @@ def write_results(directory: Path, out: Path) -> None:
         ]
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _comparable(table: pd.DataFrame, names: list[str], directory: Path) -> pd.DataFrame:
+    """The agents of those scenarios and seeds where every method has one."""
+    if len(table):
+        table = table[table.groupby(["scenario", "seed"])["name"].transform("nunique") == len(names)]
+    if table.empty:
+        raise InputError(
+            f"Nothing to compare in {str(directory)!r} yet: no scenario and seed where each of {', '.join(names)} has "
+            "a result. Do the missing runs with lookright rl study."
+        )
+    if table["episodes"].nunique() > 1:
+        first = table.drop_duplicates("episodes")
+        found = ", ".join(f"{run}: {number}" for run, number in zip(first["run"], first["episodes"], strict=True))
+        raise InputError(
+            f"The agents of {str(directory)!r} were evaluated on different numbers of episodes ({found}), so their "
+            "means do not compare. Give all of them the same with lookright rl evaluate RUN --episodes NUMBER."
+        )
+    return table
 
 
 def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
@@ -109,8 +151,11 @@ def _head(column: str) -> str:
 
 
 def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
-    estimates = [statistics.aggregate(score_matrix(table, name, column))["iqm"] for column in METRICS]
-    return [name, *map(_estimate, estimates)]
+    cells = [name]
+    for column in METRICS:
+        matrix = score_matrix(table, name, column)
+        cells.append(_estimate(statistics.aggregate(matrix)["iqm"]) if _defined(matrix) else DASH)
+    return cells
 
 
 def _improvements(table: pd.DataFrame, name: str, baseline: str) -> list[str]:
@@ -118,8 +163,14 @@ def _improvements(table: pd.DataFrame, name: str, baseline: str) -> list[str]:
     for column, (_, higher_is_better) in METRICS.items():
         sign = 1 if higher_is_better else -1
         ours, theirs = (sign * score_matrix(table, method, column) for method in (name, baseline))
-        cells.append(_estimate(statistics.probability_of_improvement(ours, theirs)))
+        both = _defined(ours) and _defined(theirs)
+        cells.append(_estimate(statistics.probability_of_improvement(ours, theirs)) if both else DASH)
     return cells
+
+
+def _defined(matrix: np.ndarray) -> bool:
+    """Whether every scenario has a value."""
+    return not np.isnan(matrix).all(axis=0).any()
 
 
 def _estimate(estimate: statistics.Estimate) -> str:
@@ -130,6 +181,8 @@ def _estimate(estimate: statistics.Estimate) -> str:
 
 def _mean(values: pd.Series) -> str:
     estimate = statistics.mean_interval(values)
+    if not estimate.count:
+        return DASH
     if np.isnan(estimate.low):
         return f"{estimate.value:.4g}"
     return f"{estimate.value:.4g} ± {(estimate.high - estimate.low) / 2:.2g}"
@@ -167,4 +220,4 @@ def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> 
 
 def _returns(run: Path) -> pd.Series:
     log = pd.read_csv(run / "metrics.csv", index_col="step")
-    return log["train/return"].rolling(SMOOTHING, min_periods=1).mean()
+    return log.reindex(columns=["train/return"])["train/return"].rolling(SMOOTHING, min_periods=1).mean()

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import jsonargparse
 import pandas as pd
 
 from lookright.rl.environments import SCENARIOS
-from lookright.rl.evaluate import evaluate, evaluate_policy
+from lookright.rl.evaluate import evaluate, evaluate_policy, read_result
 from lookright.rl.ppo import resume, train
 from lookright.rl.settings import parse_settings, read_settings
 from lookright.study.config import file_name
@@ -83,7 +82,7 @@ def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
     runs = list(grid.runs(out))
     open_directory(config, out, runs, read_settings)
     _play_at_random(grid, out)
-    return do_missing(runs, finish_run, partial(collect_results, runs, out), jobs=jobs)
+    return do_missing(runs, finish_run, lambda: write_results(collect_results(runs, out), out), jobs=jobs)
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:
@@ -98,15 +97,15 @@ def finish_run(settings: jsonargparse.Namespace) -> None:
 
 
 def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
-    """One row per finished agent, with the return of random play in its scenario; also written to `results.csv`."""
+    """One row per finished agent, with the return of random play in its scenario."""
     random = json.loads((out / "random.json").read_text())
     rows = []
     for run in runs:
-        path = Path(run.out, "result.json")
-        if path.is_file():
-            result = json.loads(path.read_text())
-            rows.append(result | {"random_return": random[run.scenario], "run": str(path.parent.relative_to(out))})
-    return write_results(pd.DataFrame(rows), out)
+        path = Path(run.out)
+        if (path / "result.json").is_file():
+            result = read_result(path)
+            rows.append(result | {"random_return": random[run.scenario], "run": str(path.relative_to(out))})
+    return pd.DataFrame(rows)
 
 
 def _play_at_random(grid: AgentStudy, out: Path) -> None:
