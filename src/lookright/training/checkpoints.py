@@ -35,6 +35,7 @@ class Checkpoints(Callback):
         self.best_step = 0
         self.best_weights: dict[str, Tensor] = {}
         self.generators: dict[str, Any] | None = None
+        self.is_due = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Give the generators the state they had when the run was left."""
@@ -49,8 +50,8 @@ class Checkpoints(Callback):
     ) -> None:
         """Write a checkpoint where one is due; at the end of an epoch the validation that follows writes it."""
         validates = trainer.val_check_batch and (batch_index + 1) % trainer.val_check_batch == 0
-        stepped = (batch_index + 1) % trainer.accumulate_grad_batches == 0
-        if self.every and stepped and not validates and trainer.global_step % self.every == 0:
+        stepped = not trainer.fit_loop._should_accumulate()
+        if stepped and not validates and (self.is_due or (self.every and trainer.global_step % self.every == 0)):
             self.write(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -62,10 +63,14 @@ class Checkpoints(Callback):
         if (accuracy, -loss) > (self.best_accuracy, -self.best_loss):
             self.best_accuracy, self.best_loss, self.best_step = accuracy, loss, trainer.global_step
             self.best_weights = copy.deepcopy(module.classifier.model.state_dict())
-        self.write(trainer)
+        # A checkpoint does not hold gradients that accumulate: it waits for the step that they are for.
+        self.is_due = trainer.fit_loop._should_accumulate()
+        if not self.is_due:
+            self.write(trainer)
 
     def write(self, trainer: Trainer) -> None:
         """Write `last.ckpt`."""
+        self.is_due = False
         # All processes take part, the first one alone writes.
         with replacing(self.path) if trainer.is_global_zero else nullcontext(self.path) as draft:
             trainer.save_checkpoint(draft)
