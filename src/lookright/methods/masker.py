@@ -7,14 +7,17 @@ from torch.nn import functional
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    # Not BatchNorm: the masks that the classifier follows would be others than those that the masker is trained on, by
+    # as much as its running statistics lag behind.
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(convolution, nn.GroupNorm(8, outputs), nn.ReLU())
 
 
 class Masker(nn.Module):
-    """Three blocks of 3 × 3 convolution, BatchNorm and ReLU, the first two of stride 2, and a convolution to the mask.
+    """Three blocks of 3 × 3 convolution, GroupNorm and ReLU, the first two of stride 2, and a convolution to the mask.
 
-    Each value of the mask sees 27 × 27 pixels; it is computed on a quarter of the grid and enlarged bilinearly.
+    The convolutions of a value of the mask see 27 × 27 pixels, its normalisation all of them; it is computed on a
+    quarter of the grid and enlarged bilinearly.
 
     Args:
         channels: of the image.
@@ -33,7 +36,7 @@ class Masker(nn.Module):
 class UNetMasker(nn.Module):
     """A small U-Net: four scales of 16, 32, 64 and 64 channels, the finest at half the image's size.
 
-    Each value of the mask sees 79 × 79 pixels.
+    The convolutions of a value of the mask see 79 × 79 pixels, its normalisation all of them.
 
     Args:
         channels: of the image.
