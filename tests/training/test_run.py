@@ -11,6 +11,7 @@ from lookright.methods import CAMAL, Loss
 from lookright.training.model import read_facts
 from lookright.training.module import Training
 from lookright.training.run import load_last_step, load_run, resume, train
+from lookright.training.settings import read_settings
 from lookright.training.small_cnn import SmallCNN
 
 
@@ -89,14 +90,42 @@ def test_a_killed_run_resumes_bit_for_bit(finished, squares, settings, tmp_path,
     assert log["train/loss"].dropna().tolist() == unbroken["train/loss"].dropna().tolist()
 
 
-def test_a_run_with_accumulated_gradients_resumes_bit_for_bit(squares, settings, tmp_path, monkeypatch):
-    config = {"method": "CAMAL", "accumulate": 2, "batch_size": 9, "checkpoint_every": 1}
+ALIGN = {"class_path": "ALIGN", "init_args": {"warmup": 2, "masker_warmup": 2}}
+
+
+@pytest.mark.parametrize("method", ["CAMAL", ALIGN], ids=["CAMAL", "ALIGN"])
+@pytest.mark.parametrize("batch_size", [9, 18], ids=["6 batches an epoch", "3 batches an epoch"])
+def test_a_run_with_accumulated_gradients_resumes_bit_for_bit(
+    squares, settings, tmp_path, monkeypatch, method, batch_size
+):
+    config = {"method": method, "accumulate": 2, "batch_size": batch_size, "epochs": 4, "checkpoint_every": 3}
     whole = train(settings(squares, tmp_path / "whole", **config))
     with monkeypatch.context() as patch:
-        kill_in_step(patch, 4)
+        kill_in_step(patch, 5)
         with pytest.raises(Killed):
             train(settings(squares, tmp_path / "killed", **config))
     assert_equal(weights(resume(tmp_path / "killed").directory), weights(whole.directory))
+
+
+def test_the_log_holds_both_turns_and_nothing_of_another_step(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", method=ALIGN, epochs=8))
+    log = pd.read_csv(run.directory / "metrics.csv").dropna(subset="train/loss")
+    log = log[log["step"] >= 4]
+    of_masker = log["train/mask_distance"].notna()
+    assert of_masker.any()
+    assert not of_masker.all()
+    assert (of_masker == (log["step"] % 2 == 0)).all()
+    assert (log["train/align_distance"].notna() == of_masker).all()
+    assert (log["train/cross_entropy"].isna() == of_masker).all()
+    terms = log[[f"train/align_{name}" for name in ("distance", "sparsity", "smoothness")]]
+    assert terms.sum(axis=1)[of_masker].to_numpy() == pytest.approx(log["train/loss"][of_masker].to_numpy(), rel=1e-4)
+
+
+def test_the_draws_of_a_method_follow_the_seed_of_the_run(squares, settings, tmp_path):
+    method = {"class_path": "ALIGN", "init_args": {"seed": 3, "masks": "random"}}
+    run = train(settings(squares, tmp_path / "run", method=method, seed=5, epochs=1))
+    assert [run.settings.method.seed, run.settings.method.regulariser.seed] == [8, 8]
+    assert read_settings(run.directory / "config.yaml").method.init_args.seed == 3
 
 
 def test_a_finished_run_is_not_resumed_or_overwritten(finished, squares, settings):

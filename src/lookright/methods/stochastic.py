@@ -35,3 +35,10 @@ class Stochastic(Method):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on with the draws where a checkpoint left them."""
         self.draws = state["draws"]
+
+
+def add_to_seeds(method: Method, seed: int) -> None:
+    """Add a run's seed to that of every part of a method that draws, so that runs of other seeds draw other numbers."""
+    for part in method.modules():
+        if isinstance(part, Stochastic):
+            part.seed += seed

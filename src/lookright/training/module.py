@@ -59,9 +59,19 @@ class Training(LightningModule):
                 f"The loss became {total.item():g} in step {self.global_step} ({terms}). The last good checkpoint is "
                 "kept. Lower --lr, set --clip, or use --precision fp32 or bf16."
             )
-        self.log_dict({f"train/{name}": value.detach() for name, value in (loss.terms | loss.logs).items()})
-        self.log("train/loss", total.detach())
+        if self._is_logged(batch_index):
+            values = loss.terms | loss.logs | {"loss": total}
+            # Not self.log, which repeats the last value of a term that this step does not have.
+            for logger in self.loggers:
+                logger.log_metrics({f"train/{name}": value.item() for name, value in values.items()}, self.global_step)
         return total
+
+    def _is_logged(self, batch_index: int) -> bool:
+        if (batch_index + 1) % self.trainer.accumulate_grad_batches:
+            return False
+        # Of a method that takes turns the next step, too: turns of one step would else show the same side for ever.
+        period = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return (self.global_step + 1) % period == 0 or (self.method.takes_turns and self.global_step % period == 0)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Step, and tell the method."""

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from lookright.classifier import Classifier
 from lookright.data.dataset import Collate, ShuffledBatches
 from lookright.errors import InputError
+from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import replacing
 from lookright.training.checkpoints import Checkpoints
 from lookright.training.environment import environment
@@ -183,6 +184,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Normalisat
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
+    add_to_seeds(settings.method, settings.seed)
     settings.method.bind(classifier)
     return classifier, normalisation
 
