@@ -1,8 +1,22 @@
 """What went wrong with the user's input, said in the user's words."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input: the message quotes what was given, says what was expected and what to do.
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+def require_one_of(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse an argument that is none of its choices.
+
+    >>> require_one_of("mode", "men", ["mean", "energy"])
+    Traceback (most recent call last):
+    lookright.errors.InputError: mode='men'; expected one of mean, energy.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise InputError(f"{name}={value!r}; expected one of {', '.join(choices)}.")

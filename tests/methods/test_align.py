@@ -229,6 +229,22 @@ def test_given_masks_that_are_absent_teach_nothing(classifier, batch):
     assert ALIGN(masks="given", warmup=0)(classifier, batch).terms["align"] == with_masks
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_mask_that_is_the_same_everywhere_teaches_nothing(classifier, batch, value):
+    classifier.eval()
+    method = ALIGN(masks="given", warmup=0, regularisation=0)
+    batch["mask_weight"] = torch.ones(len(batch["image"]))
+    batch["mask"][0] = value
+    others = {key: batch[key][1:] for key in ("image", "label", "mask")}
+    torch.testing.assert_close(method(classifier, batch).terms["align"], method(classifier, others).terms["align"])
+
+
+@pytest.mark.parametrize("turn", ["masker_steps", "classifier_steps"])
+def test_turns_without_a_step_are_refused(turn):
+    with pytest.raises(InputError, match="expected 1 step or more"):
+        ALIGN(**{turn: 0})
+
+
 def test_what_is_watched_is_logged_outside_the_graph(classifier, batch):
     method = bound(classifier, **ALTERNATING)
     for names in ({"mask_mean", "mask_entropy", "mask_distance"}, {"mask_mean", "mask_entropy"}):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lookright import CARE
+from lookright import CARE, InputError
 
 
 def test_equals_a_loop_over_cells(classifier, batch):
@@ -54,3 +54,8 @@ def test_flat_maps_give_finite_gradients(classifier, batch):
     batch["image"][:] = 0
     CARE()(classifier, batch).total.backward()
     assert all(parameter.grad.isfinite().all() for parameter in classifier.parameters())
+
+
+def test_alpha_out_of_range_is_refused():
+    with pytest.raises(InputError, match="alpha=2"):
+        CARE(alpha=2.0)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from lookright.attribution import class_map, minmax
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, evaluating
-from lookright.errors import InputError
+from lookright.errors import InputError, require_one_of
 from lookright.methods.dre import DRE
 from lookright.methods.masker import Masker, UNetMasker
 from lookright.methods.method import Loss
@@ -25,6 +25,8 @@ from lookright.perturb import Blur, Perturbation, blend
 BLUR = Blur(sigma=0.15)
 MASKERS = {"light": Masker, "unet": UNetMasker}
 WATCH_EVERY = 50
+FLAT = 0.02
+"""Range on the map's grid up to which a mask is flat."""
 
 
 class ALIGN(Stochastic):
@@ -59,9 +61,13 @@ class ALIGN(Stochastic):
         masker: `light`, four convolutions, or `unet`, a small U-Net that sees more of the image at a time.
         masks: `learned`, or fixed ones instead, for comparison: `given` with the data, the image's `grey` values, or
             `random` smooth ones, new in each step. Fixed masks are followed from the end of `warmup` on.
-        normalise_mask: scale the mask to [0, 1] on the grid of the map, as the map itself is.
+        normalise_mask: scale the mask to [0, 1] on the grid of the map, as the map itself is. A mask that is the same
+            everywhere counts nothing.
         epsilon: the map is scaled to [ε, 1 − ε], which bounds the gradient of the logarithm by 1/ε.
         seed: of mixtures, random masks and random fills.
+
+    Raises:
+        InputError: an argument is none of its choices, or a turn has no step.
     """
 
     takes_turns = True
@@ -85,6 +91,12 @@ class ALIGN(Stochastic):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        require_one_of("masker", masker, MASKERS)
+        require_one_of("masks", masks, ("learned", "given", "grey", "random"))
+        if masker_steps < 1 or classifier_steps < 1:
+            raise InputError(
+                f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."
+            )
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
@@ -150,12 +162,13 @@ class ALIGN(Stochastic):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Where in the turns training is."""
-        return super().get_extra_state() | {"step": self.step}
+        return super().get_extra_state() | {"step": self.step, "has_collapsed": self._has_collapsed}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a turn."""
         super().set_extra_state(state)
         self.step = state["step"]
+        self._has_collapsed = state["has_collapsed"]
 
     def _masker_loss(self, classifier: Classifier, batch: Batch) -> Loss:
         assert self.masker is not None
@@ -188,6 +201,8 @@ class ALIGN(Stochastic):
         mask, weight = self._mask(batch)
         map = minmax(class_map(classifier, output, label))
         target = mask_on_grid(mask.to(map.dtype), (map.shape[1], map.shape[2]))
+        # A mask that is the same everywhere does not say where to look.
+        weight = weight * (target.amax((1, 2)) - target.amin((1, 2)) > FLAT)
         if self.normalise_mask:
             target = minmax(target)
         map = self.epsilon + (1 - 2 * self.epsilon) * map
@@ -207,8 +222,7 @@ class ALIGN(Stochastic):
         if self.masks == "given":
             return batch.get("mask", torch.zeros_like(image[:, 0])), mask_weight(batch)
         if self.masker is not None:
-            with evaluating(self.masker):
-                mask = self.masker(image)
+            mask = self.masker(image)
         elif self.masks == "grey":
             mask = minmax(image.mean(1))
         else:

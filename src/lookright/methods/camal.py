@@ -1,12 +1,13 @@
 """CAMAL: class activation maps regularised by segmentation masks."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution import minmax, relu
+from lookright.errors import require_one_of
 from lookright.methods.map_guidance import MapGuidance
 
 Mode = Literal["mean", "energy", "sum"]
@@ -69,6 +70,7 @@ class CAMAL(MapGuidance):
         explain: Literal["label", "predicted"] = "label",
     ) -> None:
         super().__init__(weight, explain)
+        require_one_of("mode", mode, get_args(Mode))
         self.mode: Mode = mode
         self.relu = relu
         self.minmax = minmax

@@ -1,11 +1,12 @@
 """CARE: class attention to regions of lesion."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution import minmax
+from lookright.errors import InputError, require_one_of
 from lookright.methods.camal import Mode, inside_outside
 from lookright.methods.map_guidance import MapGuidance
 
@@ -24,6 +25,9 @@ class CARE(MapGuidance):
         tau: τ, on the scale of α.
         mode: how attention is averaged, see `inside_outside`.
         explain: whose map is guided: that of the `label` or of the `predicted` class.
+
+    Raises:
+        InputError: alpha out of range, or an argument is none of its choices.
     """
 
     def __init__(
@@ -34,6 +38,9 @@ class CARE(MapGuidance):
         explain: Literal["label", "predicted"] = "label",
     ) -> None:
         super().__init__(alpha, explain)
+        require_one_of("mode", mode, get_args(Mode))
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha={alpha}; expected the attention term's share of the loss, from 0 to 1.")
         self.alpha = alpha
         self.task_weight = 1 - alpha
         self.tau = tau

@@ -11,7 +11,7 @@ from torch.nn import functional
 from lookright.attribution import class_map, minmax
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError
+from lookright.errors import InputError, require_one_of
 from lookright.methods.method import Views
 from lookright.methods.stochastic import Stochastic
 
@@ -32,9 +32,9 @@ def same_class_partner(label: Int[Tensor, " B"], generator: torch.Generator) -> 
     tensor([3, 1, 3, 1, 3])
     """
     # Both orders list the classes one after the other, the second with the images of each class shuffled.
-    shuffled = label + torch.rand(len(label), generator=generator, dtype=torch.float64).to(label.device)
+    order = torch.randperm(len(label), generator=generator).to(label.device)
     partner = torch.empty_like(label)
-    partner[label.argsort(stable=True)] = shuffled.argsort()
+    partner[label.argsort(stable=True)] = order[label[order].argsort(stable=True)]
     return partner
 
 
@@ -74,7 +74,7 @@ class DRE(Stochastic):
         seed: of partners and weights.
 
     Raises:
-        InputError: alpha out of range.
+        InputError: alpha out of range, or no such sparsity.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class DRE(Stochastic):
         super().__init__(seed)
         if not 0.05 <= alpha <= 1:
             raise InputError(f"alpha={alpha}; expected the parameter of Beta(alpha, alpha), from 0.05 to 1.")
+        require_one_of("sparsity", sparsity, ("mean", "max"))
         self.consistency_weight = consistency_weight
         self.sparsity_weight = sparsity_weight
         self.mixture_weight = mixture_weight

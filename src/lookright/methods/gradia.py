@@ -49,8 +49,8 @@ class GRADIA(Method):
     ) -> dict[str, Float[Tensor, ""]]:
         """`gradia`, and `gradia_task` = mean((w_p − 1) · L_CE), which turns the task's loss into mean(w_p · L_CE)."""
         if "mask" not in batch:
-            zero = output.logits.new_zeros(())
-            return {"gradia": zero, "gradia_task": zero}
+            nothing = mean_over_masked(output.logits.new_zeros(len(output.logits)), mask_weight(batch))
+            return {"gradia": self.weight * nothing, "gradia_task": nothing}
         label, annotated = batch["label"], mask_weight(batch)
         map = minmax(class_map(classifier, output, label))
         mask = mask_on_grid(batch["mask"].to(map.dtype), (map.shape[1], map.shape[2]))

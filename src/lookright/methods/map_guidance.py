@@ -8,6 +8,7 @@ from torch import Tensor
 from lookright.attribution import class_map
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output
+from lookright.errors import require_one_of
 from lookright.methods.method import Method, Views
 
 
@@ -17,12 +18,16 @@ class MapGuidance(Method):
     Args:
         weight: factor of the term.
         explain: whose map is guided: that of the `label` or of the `predicted` class.
+
+    Raises:
+        InputError: an argument is none of its choices.
     """
 
     needs_mask = True
 
     def __init__(self, weight: float, explain: Literal["label", "predicted"]) -> None:
         super().__init__()
+        require_one_of("explain", explain, ("label", "predicted"))
         self.weight = weight
         self.explain = explain
 
