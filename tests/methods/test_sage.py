@@ -167,6 +167,27 @@ def test_masks_of_another_size_are_resized(batch):
     assert torch.equal(image, SAGE(perturbation=MeanFill()).views(batch).image)
 
 
+@pytest.mark.parametrize("size", [(5, 7), (32, 32)])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_mask_that_is_the_same_everywhere_is_so_in_any_size(classifier, batch, size, value):
+    classifier.eval()
+    method = SAGE(perturbation=MeanFill())
+    batch["mask"][:] = value
+    resized = batch | {"mask": torch.full((5, *size), value, dtype=torch.float64)}
+    assert torch.equal(method.views(resized).image, method.views(batch).image)
+    assert method(classifier, resized).terms == method(classifier, batch).terms
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_masks_of_another_size_are_resized_in_single_precision(batch, dtype):
+    mask = torch.rand(5, 13, 13, generator=torch.Generator().manual_seed(2))
+    image = batch["image"].to(dtype)
+    views = SAGE(perturbation=MeanFill()).views(batch | {"image": image, "mask": mask.to(dtype)})
+    expected = SAGE(perturbation=MeanFill()).views(batch | {"image": image.float(), "mask": mask.to(dtype).float()})
+    assert views.image.dtype == dtype
+    torch.testing.assert_close(views.image.float(), expected.image, atol=0.05, rtol=0)
+
+
 def test_images_without_a_mask_cost_no_views_and_change_nothing(classifier, batch):
     sizes = []
     with_masks = SAGE()(classifier, batch).terms

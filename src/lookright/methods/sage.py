@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -71,7 +71,8 @@ class SAGE(Stochastic):
 
     A mask that is the same everywhere is taken as it is. Full: x⁺ = x, and only x⁻ = T(x) teaches anything. Empty:
     x⁻ = x, and the embedding and logits must not depend on what T changes; r⁻ is left out, since nothing was taken
-    from x⁻ (in general r⁻ is weighed by the largest s of the image). Images without a mask cost no views.
+    from x⁻ (in general r⁻ is weighed by the largest s of the image). Halfway: x⁺ and x⁻ mix x and T(x) alike, and only
+    the logits are guided. Images without a mask cost no views.
 
     Args:
         embedding_weight: λ_e.
@@ -146,7 +147,7 @@ class SAGE(Stochastic):
                 rejection = jensen_shannon(degrading, torch.zeros_like(degrading), self.temperature)
             else:
                 rejection = math.log(2) - jensen_shannon(logits, degrading, self.temperature)
-            taken_away = _saliency(batch["mask"][row]).amax((1, 2))
+            taken_away = _saliency(batch, row).amax((1, 2))
             logit_loss = jensen_shannon(logits, preserving, self.temperature) + taken_away * rejection
         return {
             "sage_embedding": self.embedding_weight * mean_over_masked(embedding_loss, weight),
@@ -162,11 +163,7 @@ class SAGE(Stochastic):
         if self.share < 1:
             drawn = torch.randperm(len(row), generator=generator)[: max(1, round(self.share * len(row)))]
             row = row[drawn.to(row.device)]
-        mask = batch["mask"][row].to(batch["image"].dtype)
-        height, width = batch["image"].shape[2:]
-        if mask.shape[1:] != (height, width):
-            mask = functional.interpolate(mask[:, None], (height, width), mode="bilinear", antialias=True)[:, 0]
-        saliency = _saliency(mask)
+        saliency = _saliency(batch, row).to(batch["image"].dtype)
         image, keep = batch["image"][row].repeat(2, 1, 1, 1), torch.cat([saliency, 1 - saliency])
         return Views(blend(image, self.perturbation(image, keep, generator), keep), row.repeat(2))
 
@@ -184,9 +181,14 @@ class SAGE(Stochastic):
             return functional_call(classifier, buffers, (image,))
 
 
-def _saliency(mask: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
-    varies = mask.amax((1, 2), keepdim=True) > mask.amin((1, 2), keepdim=True)
-    return torch.where(varies, minmax(mask), mask)
+def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> Float[Tensor, "V H W"]:
+    """The masks of some images, in their size and scaled to [0, 1]."""
+    mask, size = _at_least_float32(batch["mask"][row]), batch["image"].shape[2:]
+    # Asked of the mask as given: resized, one that is the same everywhere differs by what was rounded off.
+    low, high = mask.amin((1, 2), keepdim=True), mask.amax((1, 2), keepdim=True)
+    if mask.shape[1:] != size:
+        mask = functional.interpolate(mask[:, None], size, mode="bilinear", antialias=True)[:, 0]
+    return torch.where(high > low, minmax(mask), high)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
