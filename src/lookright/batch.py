@@ -56,13 +56,14 @@ def mean_over_masked(loss: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> 
     tensor(1.2500)
     """
     has_mask = weight > 0
-    count = has_mask.sum().to(loss.dtype)
+    # Processes must send the same dtype, whatever that of their losses is; and bfloat16 counts to 256 only.
+    count = has_mask.sum().float()
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(count)
         count = count / dist.get_world_size()
     weighted = torch.where(has_mask, loss, 0.0) * weight
     # Below one image a process (two processes, one mask) the count is a fraction; only zero must be guarded.
-    return weighted.sum() / torch.where(count > 0, count, 1.0)
+    return weighted.sum() / torch.where(count > 0, count, 1.0).to(loss.dtype)
 
 
 def mask_on_grid(mask: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B h w"]:

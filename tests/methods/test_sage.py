@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -363,6 +364,21 @@ def test_half_precision_is_compared_in_single(classifier, batch):
     assert loss.terms["sage_embedding"].dtype == torch.float32
     loss.total.backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_a_process_without_masks_counts_in_the_dtype_of_the_others(classifier, batch, monkeypatch):
+    sent = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: sent.append(tensor.dtype))
+    network = Classifier(copy.deepcopy(classifier.model).bfloat16())
+    low = {"image": batch["image"].bfloat16(), "label": batch["label"], "mask": batch["mask"].float()}
+    with_masks = SAGE()(network, low)
+    without = SAGE()(network, low | {"mask_weight": torch.zeros(5)})
+    assert sent == [torch.float32] * 4
+    for name in ("sage_embedding", "sage_logit"):
+        assert without.terms[name].dtype == with_masks.terms[name].dtype == torch.float32
+        assert without.terms[name] == 0
 
 
 @pytest.mark.parametrize(("argument", "value"), [("share", 0.0), ("share", 1.5), ("temperature", 0.0)])

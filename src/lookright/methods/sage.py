@@ -134,7 +134,7 @@ class SAGE(Stochastic):
         if views is None:
             views = self._views(batch)
         if views is None:
-            embedding_loss = logit_loss = weight = output.logits.new_zeros(0)
+            embedding_loss = logit_loss = weight = _at_least_float32(output.logits).new_zeros(0)
         else:
             row = views.source[: len(views.source) // 2]
             weight = mask_weight(batch)[row]
