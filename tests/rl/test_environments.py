@@ -19,6 +19,7 @@ from lookright.rl import environments as module
 from lookright.rl.environments import (
     SCENARIOS,
     DoomEnvironment,
+    DoomEnvironments,
     EngineError,
     area_weights,
     seeds,
@@ -282,6 +283,27 @@ def test_game_that_dies_at_its_start_is_reported(monkeypatch):
     environments = vectorised("basic", 2)
     with pytest.raises(EngineError, match="died or was silent"):
         environments.reset(seed=[0, 1])
+
+
+def test_process_that_dies_before_it_has_a_game_is_reported():
+    owner = os.getpid()
+
+    def make():
+        if os.getpid() != owner:
+            os._exit(1)
+        return DoomEnvironment("basic")
+
+    with pytest.raises(EngineError, match="died or was silent"):
+        DoomEnvironments([make, make], context="fork")
+
+
+def test_only_the_processes_of_the_environments_exit_when_terminated(monkeypatch):
+    set_for = []
+    monkeypatch.setattr(signal, "signal", lambda *arguments: set_for.append(arguments))
+    module._environment_of_process(os.getpid(), "basic", None, mask=True)
+    assert not set_for
+    module._environment_of_process(os.getppid(), "basic", None, mask=True)
+    assert [number for number, _ in set_for] == [signal.SIGTERM]
 
 
 def test_seeds_differ_in_every_argument():

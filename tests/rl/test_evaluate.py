@@ -136,6 +136,8 @@ def test_finished_run_is_evaluated_anew(own_run):
     agent = load_agent(own_run)
     assert isinstance(agent.classifier, Classifier)
     assert agent.settings.num_steps == 8
+    with pytest.raises(InputError, match="episodes = 0; expected 1 or more"):
+        evaluate(own_run, episodes=0)
     (own_run / "model.safetensors").unlink()
     with pytest.raises(InputError, match="not finished"):
         evaluate(own_run)

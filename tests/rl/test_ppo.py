@@ -1,8 +1,10 @@
 import json
 import random
+import warnings
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -180,6 +182,39 @@ def test_run_goes_on_by_itself_when_a_game_dies(run, config, tmp_path, monkeypat
         assert_same_run(ppo.train({"out": str(tmp_path / "run"), **config}), run)
 
 
+def test_run_whose_evaluation_died_goes_on_with_it(own_run, monkeypatch):
+    evaluate, model = ppo.evaluate, own_run / "model.safetensors"
+    trained, expected = model.stat().st_mtime_ns, (own_run / "result.json").read_text()
+    (own_run / "result.json").unlink()
+    calls = []
+
+    def die_once(run):
+        calls.append(run)
+        if len(calls) == 1:
+            raise EngineError("A game died.")
+        return evaluate(run)
+
+    monkeypatch.setattr(ppo, "evaluate", die_once)
+    with pytest.warns(UserWarning, match=r"A game died\. This one goes on"):
+        assert ppo.resume(own_run) == own_run
+    assert calls == [own_run, own_run]
+    assert (own_run / "result.json").read_text() == expected
+    assert model.stat().st_mtime_ns == trained
+
+
+def test_engine_that_dies_every_time_ends_the_run(config, tmp_path, monkeypatch):
+    calls = []
+
+    def die(*arguments):
+        calls.append(arguments)
+        raise EngineError("No environments.")
+
+    monkeypatch.setattr(ppo, "vectorised", die)
+    with pytest.warns(UserWarning, match="goes on"), pytest.raises(EngineError, match="No environments"):
+        ppo.train({"out": str(tmp_path / "run"), **config})
+    assert calls == [("basic", 2, None, True)] * ppo.ATTEMPTS
+
+
 class Spy(Method):
     """Keeps what PPO hands to a method."""
 
@@ -235,13 +270,27 @@ def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
     assert (added - values[ended]).abs().max() < 0.5 * values.abs().max() + 0.05  # noise looks alike
 
 
-def test_loss_that_is_not_finite_is_named(tmp_path):
+def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
     class Broken(Spy):
         def guidance(self, classifier, output, batch, views=None):
-            return {"broken": output.logits.sum() * torch.inf}
+            return {"broken": output.logits.sum() * (torch.inf if self.steps == 2 * 16 else 1)}
 
-    with pytest.raises(InputError, match=r"in update 1 .*broken"):
-        learn(tmp_path, method=Broken())
+    with pytest.raises(InputError, match=r"in update 3 .*broken"):
+        learn(tmp_path, method=Broken(), total_timesteps=64)
+    assert pd.read_csv(tmp_path / "metrics.csv")["step"].tolist() == [16, 32]
+
+
+def test_targets_that_are_never_in_sight_are_reported_once(tmp_path):
+    with pytest.warns(UserWarning, match=r"in 32 decisions \('Monstre', 'Medikit'\), so Spy has guided") as found:
+        learn(
+            *(tmp_path / "misspelt", 100, False),
+            **{"targets": ["Monstre", "Medikit"], "method": Spy(), "total_timesteps": 64, "checkpoint_every": 2},
+        )
+    assert len(found) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        learn(tmp_path / "seen", method=Spy())
+        learn(tmp_path / "unguided", shown=False)
 
 
 def test_bad_settings_are_refused(tmp_path, run, config):

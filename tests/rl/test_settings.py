@@ -31,11 +31,26 @@ def test_a_file_gives_the_same_settings_back(tmp_path):
         ({"num_minibatches": 5}, "num_minibatches = 5 does not divide"),
         ({"num_envs": 1, "num_steps": 4}, "num_minibatches = 4 does not divide .* into parts of two or more"),
         ({"method": ALIGN()}, "ALIGN takes turns with the classifier"),
+        *(
+            ({name: 0}, f"{name} = 0; expected 1 or more")
+            for name in ("total_timesteps", "num_envs", "num_steps", "num_minibatches", "update_epochs", "episodes")
+        ),
+        ({"checkpoint_every": -3}, "checkpoint_every = -3; expected 1 or more"),
+        ({"checkpoint_episodes": -1}, "checkpoint_episodes = -1; expected 0 or more"),
+        ({"seed": -1}, "seed = -1; expected 0 or more"),
+        ({"gamma": 1.1}, r"gamma = 1\.1; expected a number from 0 to 1"),
+        ({"gae_lambda": -0.5}, r"gae_lambda = -0\.5; expected a number from 0 to 1"),
+        ({"gamma": float("nan")}, "gamma = nan; expected"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         PPOSettings(Path("run"), **wrong)
+
+
+def test_limits_of_the_ranges_are_allowed():
+    edges = {"checkpoint_episodes": 0, "seed": 0, "gamma": 1.0, "gae_lambda": 0.0, "checkpoint_every": 1, "episodes": 1}
+    assert PPOSettings(Path("run"), **edges).checkpoint_every == 1
 
 
 @pytest.mark.parametrize("command", ["train --data images", "rl train"])

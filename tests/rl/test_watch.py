@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from lookright.errors import InputError
-from lookright.rl.watch import _outline, watch
+from lookright.rl.watch import Film, _outline, watch
 
 
 @pytest.mark.parametrize("name", [None, "film.gif"])
@@ -24,6 +24,23 @@ def test_film_shows_the_episode_frame_by_frame(own_run, name):
 def test_other_kinds_of_film_are_refused(run):
     with pytest.raises(InputError, match=r"film\.mp4.*\.webp or \.gif"):
         watch(run, run / "film.mp4")
+    with pytest.raises(InputError, match="episode = -1; expected 0 or more"):
+        watch(run, episode=-1)
+
+
+def test_film_draws_a_picture_when_it_is_turned_to():
+    drawn = []
+
+    def picture(index):
+        drawn.append(index)
+        return Image.new("RGB", (3, 2), (index, 0, 0))
+
+    film = Film(picture, 3)
+    assert (film.size, film.mode, film.n_frames, film.tell(), drawn) == ((3, 2), "RGB", 3, 0, [0])
+    film.seek(2)
+    assert (film.getpixel((0, 0)), film.tell(), drawn) == ((2, 0, 0), 2, [0, 2])
+    with pytest.raises(EOFError):
+        film.seek(3)
 
 
 def test_outline_is_on_both_sides_of_the_rim_of_a_region():

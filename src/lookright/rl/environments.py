@@ -224,7 +224,7 @@ class DoomEnvironments(AsyncVectorEnv):
     """Environments in processes of their own, which are never waited for in vain.
 
     Resetting and stepping raise `EngineError`, and end all processes, when one has died or is silent for `PATIENCE`
-    seconds.
+    seconds; so does the constructor when one has died.
     """
 
     def reset(
@@ -240,6 +240,10 @@ class DoomEnvironments(AsyncVectorEnv):
         with self._impatient():
             self.step_async(actions)
             return self.step_wait(PATIENCE)
+
+    def _check_spaces(self) -> None:  # the first that is heard of the processes
+        with self._impatient():
+            super()._check_spaces()
 
     @contextmanager
     def _impatient(self) -> Iterator[None]:
@@ -266,16 +270,17 @@ def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None,
     episode's first, and the old one's last is in `infos["final_obs"]`.
     """
     return DoomEnvironments(
-        [partial(_environment_of_process, scenario, targets, mask)] * number,
+        [partial(_environment_of_process, os.getpid(), scenario, targets, mask)] * number,
         copy=False,
         context=start_method(__name__),
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
 
 
-def _environment_of_process(scenario: str, targets: Sequence[str] | None, mask: bool) -> DoomEnvironment:
-    # A process that is merely terminated would leave its game behind, running; one that exits closes it.
-    if multiprocessing.parent_process() is not None:
+def _environment_of_process(owner: int, scenario: str, targets: Sequence[str] | None, mask: bool) -> DoomEnvironment:
+    # A process that is merely terminated would leave its game behind, running; one that exits closes it. The owner of
+    # the environments makes one, too, to see its spaces.
+    if os.getpid() != owner:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     return DoomEnvironment(scenario, targets, mask)
 

@@ -223,8 +223,10 @@ def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
         The content of `result.json`.
 
     Raises:
-        InputError: no run, or one without weights.
+        InputError: no run, one without weights, or less than one episode.
     """
+    if episodes is not None and episodes < 1:
+        raise InputError(f"episodes = {episodes}; expected 1 or more.")
     agent = load_agent(run)
     settings = agent.settings
     if settings.device != "cpu" and torch.cuda.is_available():

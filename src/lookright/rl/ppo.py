@@ -26,7 +26,7 @@ from lookright.batch import Batch
 from lookright.data.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.replacing import replacing
-from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
+from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
@@ -104,31 +104,32 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
 def resume(out: Path) -> Path:
     """Continue an interrupted run from its last checkpoint; one without a checkpoint starts again.
 
-    On the CPU the result equals that of an unbroken run bit for bit.
+    On the CPU the result equals that of an unbroken run bit for bit. A run that is trained is only evaluated.
 
     Raises:
         InputError: no run, or a finished one.
     """
     read_settings(out / "config.yaml")
-    if (out / "model.safetensors").is_file():
+    if (out / "result.json").is_file():
         raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
     return _run(out)
 
 
 def _run(out: Path) -> Path:
     for attempt in range(ATTEMPTS):
-        settings = instantiate(read_settings(out / "config.yaml"))
-        settings.out = out
-        environments = vectorised(settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask)
         try:
-            with closing(environments):
-                _learn(settings, environments)
+            if not (out / "model.safetensors").is_file():
+                settings = instantiate(read_settings(out / "config.yaml"))
+                settings.out = out
+                game = settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask
+                with closing(vectorised(*game)) as environments:
+                    _learn(settings, environments)
+            evaluate(out)
             break
         except EngineError as error:
             if attempt == ATTEMPTS - 1:
                 raise
             warnings.warn(f"{error} This one goes on from its last checkpoint by itself.", stacklevel=2)
-    evaluate(out)
     return out
 
 
@@ -168,6 +169,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
     episode_return, episode_length = np.zeros(settings.num_envs), np.zeros(settings.num_envs)
+    target_seen = masks is None or done > 0
 
     updates = range(done + 1, settings.updates + 1)
     for update in track(updates, settings.out.name, disable=not sys.stderr.isatty()):
@@ -209,6 +211,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
 
         with torch.no_grad():
             next_value = policy(as_image(torch.as_tensor(observation["image"], device=device)))[1]
+        target_seen = target_seen or bool(masks.any())  # type: ignore[union-attr]
         advantage = advantages(rewards, values, ended, next_value, settings.gamma, settings.gae_lambda)
         target = advantage + values
 
@@ -252,6 +255,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
 
                 loss = torch.stack(list(terms.values())).sum()
                 if not loss.isfinite():
+                    log.save()
                     raise InputError(
                         f"The loss became {loss.item():g} in update {update} "
                         f"({', '.join(f'{name} {term.item():g}' for name, term in terms.items())}). "
@@ -278,6 +282,15 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
         if returns:
             row |= {"train/return": np.mean(returns), "train/episode_length": np.mean(lengths)}
         at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
+        if at_checkpoint and not target_seen:
+            targets = settings.targets or SCENARIOS.get(settings.scenario, ())
+            warnings.warn(
+                f"No target was in sight in {step:,} decisions ({', '.join(map(repr, targets))}), so "
+                f"{type(method).__name__} has guided nothing yet. Check that these are names or categories of objects "
+                "in the scenario, such as Medikit or Monster.",
+                stacklevel=3,
+            )
+            target_seen = True
         if at_checkpoint and settings.checkpoint_episodes:
             tables = evaluate_policy(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0)
             row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}

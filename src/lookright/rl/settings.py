@@ -8,6 +8,19 @@ from lookright.errors import InputError
 from lookright.methods import ERM, Method
 from lookright.training.settings_file import SettingsFile
 
+AT_LEAST = {
+    "seed": 0,
+    "total_timesteps": 1,
+    "num_envs": 1,
+    "num_steps": 1,
+    "num_minibatches": 1,
+    "update_epochs": 1,
+    "checkpoint_every": 1,
+    "checkpoint_episodes": 0,
+    "episodes": 1,
+}
+"""The smallest value of each whole number."""
+
 
 @dataclass
 class PPOSettings:
@@ -44,7 +57,7 @@ class PPOSettings:
         device: auto, cpu or cuda.
 
     Raises:
-        InputError: settings that do not fit together.
+        InputError: a setting out of its range, or settings that do not fit together.
     """
 
     out: Path
@@ -76,6 +89,12 @@ class PPOSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        for name, least in AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} = {getattr(self, name)}; expected {least} or more.")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} = {getattr(self, name)}; expected a number from 0 to 1.")
         if self.updates < 1:
             raise InputError(
                 f"total_timesteps = {self.total_timesteps} is less than one update of num_envs x num_steps = "

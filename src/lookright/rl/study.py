@@ -10,7 +10,7 @@ import jsonargparse
 import pandas as pd
 
 from lookright.rl.environments import SCENARIOS
-from lookright.rl.evaluate import evaluate, evaluate_policy, read_result
+from lookright.rl.evaluate import evaluate_policy, read_result
 from lookright.rl.ppo import resume, train
 from lookright.rl.settings import parse_settings, read_settings
 from lookright.study.config import file_name
@@ -86,11 +86,9 @@ def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:
-    """Train, resume or only evaluate an agent: whatever it lacks."""
+    """Train an agent, or go on where it was left."""
     out = Path(settings.out)
-    if (out / "model.safetensors").is_file():
-        evaluate(out)
-    elif (out / "config.yaml").is_file():
+    if (out / "config.yaml").is_file():
         resume(out)
     else:
         train(settings)
