@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -7,8 +8,11 @@ import torch
 
 from lookright import InputError, attribution, metrics
 from lookright.attribution import class_map, minmax, relu
-from lookright.training.evaluation import evaluate_split
+from lookright.data.dataset import UNKNOWN_LABEL
+from lookright.training import results
+from lookright.training.evaluation import SplitEvaluation, evaluate_split
 from lookright.training.explanation import explain_images
+from lookright.training.open_set import open_set_summary, training_class_means
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, train
 from lookright.training.run_data import load_data
@@ -106,13 +110,100 @@ def test_faithfulness_on_some_images(run, squares):
     assert table["prediction"].count() == len(table)
 
 
-def test_open_set_scores_tell_unknown_classes(own_squares, settings, tmp_path):
-    open_set = {"class_path": "OpenSet", "init_args": {"unknown": ["blue"]}}
-    run = train(settings(own_squares, tmp_path / "run", protocol=open_set, epochs=6))
-    assert run.classes == ["green", "red"]
-    splits = evaluate_run(run)["splits"]
+def evaluation_of(label, logits, embedding):
+    """What a split gave, as far as open-set metrics read it."""
+    table = pd.DataFrame({"label_index": label})
+    return SplitEvaluation(table, {}, torch.zeros(0, 1, 1), torch.tensor(logits), torch.tensor(embedding))
+
+
+def test_open_set_metrics_of_a_worked_example():
+    """Two test splits, and an open split of which one image is of a known label."""
+    near, further = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 4.0]]
+    known = [
+        evaluation_of([0, 1], [[4.0, 0.0], [0.0, 3.0]], near),
+        evaluation_of([0], [[0.5, 0.0]], further),
+    ]
+    opened = evaluation_of(
+        [UNKNOWN_LABEL, 1, UNKNOWN_LABEL], [[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]], [[0.0, 3.0], [0.0, 2.0], [0.0, 6.0]]
+    )
+    summary = open_set_summary(known, opened, means=torch.zeros(2, 2))
+    # 1 - p rises as the two logits approach each other; of known images by 4, 3, 0.5 and 2, of unknown by 1 and 0.
+    # So of eight pairs, only (1 apart, 0.5 apart) is in the wrong order.
+    assert summary["auroc"] == pytest.approx(7 / 8)
+    assert summary["aupr"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert summary["fpr_at_95_tpr"] == summary["apcer_at_1_bpcer"] == pytest.approx(1 / 2)
+    # -log(sum of exp) falls with the largest logit: known -4.02, -3.05, -0.97, -2.13; unknown -1.31 and -9.69.
+    assert summary["auroc_energy"] == pytest.approx(3 / 8)
+    assert summary["aupr_energy"] == pytest.approx((1 / 2 + 2 / 6) / 2)
+    assert summary["fpr_at_95_tpr_energy"] == summary["apcer_at_1_bpcer_energy"] == 1
+    # Distances from zero: known 1, 1, 4, 2; unknown 3 and 6.
+    assert summary["auroc_embedding_distance"] == pytest.approx(7 / 8)
+    assert summary["aupr_embedding_distance"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert summary["fpr_at_95_tpr_embedding_distance"] == pytest.approx(1 / 2)
+    assert summary["apcer_at_1_bpcer_embedding_distance"] == pytest.approx(1 / 2)
+
+
+def test_images_of_one_kind_have_no_open_set_metrics():
+    opened = evaluation_of([UNKNOWN_LABEL], [[1.0, 0.0]], [[0.0, 3.0]])
+    assert set(open_set_summary([], opened, torch.zeros(2, 2)).values()) == {None}
+
+
+@pytest.fixture(scope="module")
+def open_set_run(tmp_path_factory, squares, settings):
+    """A folder with two known tests and two open splits, one of which shows known labels, too; a run trained on it."""
+    folder = tmp_path_factory.mktemp("open_set")
+    shutil.copytree(squares, folder / "squares")
+    table = pd.read_csv(folder / "squares/labels.csv")
+    table.loc[table["label"] == "blue", "split"] = "unknown"
+    table.loc[table.index[-10:], "split"] = "mixed"
+    table.loc[(table["split"] == "test") & (table.index % 2 == 0), "split"] = "night"
+    table.to_csv(folder / "squares/labels.csv", index=False)
+    protocol = {"class_path": "GivenSplits", "init_args": {"open_set": ["unknown", "mixed"]}}
+    return train(settings(folder / "squares", folder / "run", protocol=protocol, epochs=1, faithfulness="none"))
+
+
+def test_open_splits_are_compared_with_all_tests_of_known_classes(open_set_run, monkeypatch):
+    computed = []
+    monkeypatch.setattr(
+        results, "training_class_means", lambda *given: computed.append(given) or training_class_means(*given)
+    )
+    splits = evaluate_run(open_set_run)["splits"]
+    assert set(splits) == {"test", "night", "unknown", "mixed"}
+    assert len(computed) == 1
+    data = load_data(open_set_run.settings.data, open_set_run.settings.protocol, 0, classes=open_set_run.classes)
+    for opened in ("unknown", "mixed"):
+        scores, unknown = [], []
+        for split in ("test", "night", opened):
+            for batch in data.loader(split, 32, open_set_run.normalisation, batch_size=1):
+                probability = open_set_run.classifier(batch["image"]).logits.softmax(1)
+                scores.append(1 - probability.max().item())
+                unknown.append(batch["label"].item() == UNKNOWN_LABEL)
+        known = [score for score, is_unknown in zip(scores, unknown) if not is_unknown]
+        strange = [score for score, is_unknown in zip(scores, unknown) if is_unknown]
+        higher = sum((s > k) + (s == k) / 2 for s in strange for k in known)
+        assert splits[opened]["auroc"] == pytest.approx(higher / len(strange) / len(known), abs=1e-3)
     assert "accuracy" not in splits["unknown"]
-    assert {"auroc", "auroc_energy", "auroc_embedding_distance", "fpr_at_95_tpr"} <= set(splits["unknown"])
+    assert 0 < splits["mixed"]["accuracy"] <= 1
+    assert "auroc" not in splits["test"]
+
+
+def test_an_open_split_is_not_measured_without_a_test_of_known_classes(open_set_run, tmp_path):
+    for splits in (["unknown"], ["val", "mixed"]):
+        with pytest.raises(InputError, match="has unknown classes.* Name one or more of night, test as well"):
+            evaluate_run(open_set_run, splits=splits, out=tmp_path)
+    assert evaluate_run(open_set_run, splits=["test", "unknown"], out=tmp_path)["splits"]["unknown"]["auroc"] >= 0
+
+
+def test_class_means_are_those_of_the_training_images(open_set_run):
+    data = load_data(open_set_run.settings.data, open_set_run.settings.protocol, 0, classes=open_set_run.classes)
+    means = training_class_means(open_set_run.classifier, data, 32, open_set_run.normalisation)
+    embeddings = {label: [] for label in range(2)}
+    for batch in data.loader("train", 32, open_set_run.normalisation, batch_size=1):
+        embedding = open_set_run.classifier(batch["image"]).embedding[0].tolist()
+        embeddings[batch["label"].item()].append(embedding)
+    for label, ones in embeddings.items():
+        mean = [sum(values) / len(ones) for values in zip(*ones, strict=True)]
+        assert means[label].tolist() == pytest.approx(mean, abs=1e-5)
 
 
 def test_masks_can_be_wrong_on_purpose(squares, settings, tmp_path, run):

@@ -1,10 +1,15 @@
 """How well a classifier's scores tell unknown classes from known ones."""
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from lookright import metrics
 from lookright.classifier import Classifier, evaluating
+from lookright.data.dataset import UNKNOWN_LABEL
 from lookright.training.evaluation import SplitEvaluation
 from lookright.training.model import Normalisation
 from lookright.training.run_data import RunData
@@ -21,18 +26,23 @@ def training_class_means(classifier: Classifier, data: RunData, size: int, norma
     return metrics.class_means(torch.cat(embeddings), torch.cat(labels))
 
 
-def open_set_summary(known: SplitEvaluation, unknown: SplitEvaluation, means: Tensor) -> dict[str, float]:
-    """AUROC, AUPR, false positive rate at 95 % true positives and APCER at 1 % BPCER.
+def open_set_summary(
+    known: Sequence[SplitEvaluation], open_split: SplitEvaluation, means: Tensor
+) -> dict[str, float | None]:
+    """AUROC, AUPR, false positive rate at 95 % true positives and APCER at 1 % BPCER; None where undefined.
 
-    Plain names stand for the score 1 − maximum softmax; the other scores are named behind the metric.
+    Plain names stand for the score 1 − maximum softmax; the other scores are named behind the metric. An image is
+    unknown if its label is; images of known labels in the open split join those of the other splits.
 
     Args:
-        known: a test split of known classes.
-        unknown: a split of classes that training never showed.
+        known: test splits of known classes.
+        open_split: a split with classes that training never showed.
         means: of the training images' embeddings, by class.
     """
-    logits, embedding = (torch.cat([getattr(known, name), getattr(unknown, name)]) for name in ("logits", "embedding"))
-    is_unknown = torch.arange(len(logits)) >= len(known.logits)
+    splits = [*known, open_split]
+    logits, embedding = (torch.cat([getattr(split, name) for split in splits]) for name in ("logits", "embedding"))
+    label = np.concatenate([split.table["label_index"] for split in splits])
+    is_unknown = torch.from_numpy(label) == UNKNOWN_LABEL
     scores = {
         "": metrics.maximum_softmax(logits),
         "_energy": metrics.energy(logits),
@@ -44,4 +54,4 @@ def open_set_summary(known: SplitEvaluation, unknown: SplitEvaluation, means: Te
         result[f"aupr{name}"] = metrics.aupr(score, is_unknown).item()
         result[f"fpr_at_95_tpr{name}"] = metrics.fpr_at_tpr(score, is_unknown).item()
         result[f"apcer_at_1_bpcer{name}"] = metrics.apcer_at_bpcer(score, is_unknown).item()
-    return result
+    return {name: None if math.isnan(value) else value for name, value in result.items()}

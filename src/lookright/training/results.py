@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
-from lookright.data.protocols import ORACLE_SPLIT
+from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
+from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
 from lookright.training.model import read_facts
 from lookright.training.open_set import open_set_summary, training_class_means
 from lookright.training.run import TrainedRun, load_last_step, write_json
 from lookright.training.run_data import load_data
+from lookright.training.settings import RunSettings
 
 
 def evaluate_run(
@@ -32,7 +34,8 @@ def evaluate_run(
     Args:
         run: a trained run.
         data: folder with labels.csv; None: the one it was trained on.
-        splits: None: every test split.
+        splits: None: every test split. An open-set split is compared with all test splits of known classes that are
+            measured with it.
         out: where to write; None: the run's directory, whose `result.json` gains the splits.
         accelerator: `cpu` or `gpu`; None: a GPU where there is one.
         map: a name in `lookright.attribution.MAPS`; None: the one of the run's settings.
@@ -41,7 +44,8 @@ def evaluate_run(
         The content of `result.json`.
 
     Raises:
-        InputError: as `load_data`, there is no split to evaluate, or `out` has the result of another map.
+        InputError: as `load_data`, there is no split to evaluate, `splits` names an open-set split without one to
+            compare it with, or `out` has the result of another map.
     """
     settings, map = run.settings, map or run.settings.map
     out = out or run.directory
@@ -49,12 +53,15 @@ def evaluate_run(
     result = json.loads(path.read_text()) if path.is_file() else _describe(run, map)
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
-    open_set = settings.protocol.open_set_splits
+    folder, open_set = data or settings.data, settings.protocol.open_set_splits
+    asked = sorted(open_set.intersection(splits or ()))
+    if asked:
+        _require_known_split(settings, folder, asked, splits)
     loaded = load_data(
-        data or settings.data,
+        folder,
         settings.protocol,
         settings.seed,
-        splits=None if splits is None else [*splits, *(["train"] if open_set & set(splits) else [])],
+        splits=None if splits is None else [*splits, *(["train"] if asked else [])],
         classes=run.classes,
         skip_unreadable=settings.skip_unreadable,
         cache=settings.cache,
@@ -63,7 +70,7 @@ def evaluate_run(
     splits = list(splits) if splits is not None else loaded.test_splits
     if not splits:
         raise InputError(
-            f"{str(data or settings.data)!r} has no split besides train and val. Name one with --split, or fill in the "
+            f"{str(folder)!r} has no split besides train and val. Name one with --split, or fill in the "
             "column split of labels.csv."
         )
     use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
@@ -86,10 +93,12 @@ def evaluate_run(
         write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
         result["splits"][split] = evaluation.summary()
     known = [split for split in splits if split not in open_set]
-    for split in splits:
-        if split in open_set and known:
-            means = training_class_means(classifier, loaded, settings.size, run.normalisation)
-            result["splits"][split] |= open_set_summary(evaluations[known[0]], evaluations[split], means)
+    opened = [split for split in splits if split in open_set]
+    if opened:
+        means = training_class_means(classifier, loaded, settings.size, run.normalisation)
+        known_tests = [evaluations[split] for split in known if split not in UNTESTED_SPLITS]
+        for split in opened:
+            result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
     if last_step:
         result["last_step"] = {
             split: split_accuracy(last_step, loaded, split, settings.size, run.normalisation)
@@ -97,6 +106,16 @@ def evaluate_run(
         }
     write_json(path, result)
     return result
+
+
+def _require_known_split(settings: RunSettings, folder: Path, asked: list[str], splits: Sequence[str]) -> None:
+    tests = settings.protocol.test_splits(settings.protocol.assign(read_table(folder), settings.seed))
+    known = [split for split in tests if split not in settings.protocol.open_set_splits]
+    if known and not set(known).intersection(splits):
+        raise InputError(
+            f"Split {asked[0]!r} of {str(folder)!r} has unknown classes, and no test split of known ones is measured "
+            f"with it to compare it with. Name one or more of {', '.join(known)} as well."
+        )
 
 
 def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
