@@ -111,5 +111,19 @@ def test_open_set_and_return_are_told(said):
     assert "which is no clear difference" in said(methods)["CAMAL"]
 
 
+def test_open_set_names_the_split_where_there_are_several(tmp_path):
+    rows = [
+        {"method": name, "seed": seed, "split": split, "auroc": value + seed / 100}
+        for split, values in {"unknown": {"ERM": 0.7, "SAGE": 0.8}, "scene": {"ERM": 0.6, "SAGE": 0.9}}.items()
+        for name, value in values.items()
+        for seed in range(3)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
+    (section,) = sections(read_study(tmp_path))
+    (text,) = summary(section, {}).values()
+    for value, split in (("0.810", "unknown"), ("0.910", "scene")):
+        assert f"with an AUROC of {value} on the split “{split}”" in text
+
+
 def test_nothing_to_say(said):
     assert said({"ERM": {"my_metric": [1.0]}, "SAGE": {"my_metric": [2.0]}}) == {}

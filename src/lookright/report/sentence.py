@@ -111,6 +111,8 @@ def _also(section: Section, name: str) -> list[str]:
                 continue
             score, difference = scores[name], scores[name].difference
             said = f"{name} {verb} {metric(column).label} of {decimal(score.mean.value)}"
+            if sum(column in section.metrics_of(other) for other in section.splits) > 1:
+                said += f" on {split_words(split)}"
             if difference is None:
                 sentences.append(f"{said}.")
             elif score.is_clear:
