@@ -21,8 +21,14 @@ class MaskControl(ABC):
     """Alters masks."""
 
     @abstractmethod
-    def __call__(self, samples: Sequence[Sample]) -> "ControlledSamples":
-        """The same images in the same order, with other masks."""
+    def __call__(self, samples: Sequence[Sample], mask_weight: Sequence[float], seed: int) -> "ControlledSamples":
+        """The same images in the same order, with other masks.
+
+        Args:
+            samples: as they are.
+            mask_weight: of each; a mask of weight 0 is not used.
+            seed: of the run.
+        """
 
 
 class ControlledSamples(Sequence[Sample]):
@@ -51,7 +57,7 @@ class ControlledSamples(Sequence[Sample]):
 class Inverted(MaskControl):
     """1 − mask: the evidence is said to be everywhere but where it is."""
 
-    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
+    def __call__(self, samples: Sequence[Sample], mask_weight: Sequence[float], seed: int) -> ControlledSamples:
         """See `MaskControl`."""
         return ControlledSamples(samples, _inverted)
 
@@ -64,27 +70,26 @@ def _inverted(index: int, image: Tensor, mask: Tensor) -> Tensor:
 class RandomImage(MaskControl):
     """The mask of another image, resized to this one: plausible masks in the wrong places.
 
-    One random cycle leads through all images that have a mask, so that each mask is used once and none stays where it
+    One random cycle leads through all images whose mask counts, so that each mask is used once and none stays where it
     was (unless there is only one).
 
     Args:
-        seed: of the cycle.
+        seed: of the cycle, together with the seed of the run: runs of other seeds get another cycle.
     """
 
     seed: int = 0
 
-    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
+    def __call__(self, samples: Sequence[Sample], mask_weight: Sequence[float], seed: int) -> ControlledSamples:
         """See `MaskControl`."""
-        masked = torch.tensor(
-            [index for index, sample in enumerate(samples) if sample.mask is not None], dtype=torch.long
-        )
-        cycle = masked[torch.randperm(len(masked), generator=torch.Generator().manual_seed(self.seed))]
+        masked = torch.tensor(mask_weight).nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(hash((self.seed, seed)))
+        cycle = masked[torch.randperm(len(masked), generator=generator)]
         donor = dict(zip(cycle.tolist(), cycle.roll(-1).tolist(), strict=True))
         return ControlledSamples(samples, partial(_of_another, samples, donor))
 
 
 def _of_another(samples: Sequence[Sample], donor: Mapping[int, int], index: int, image: Tensor, mask: Tensor) -> Tensor:
-    other = samples[donor[index]].mask
+    other = samples[donor[index]].mask if index in donor else mask
     assert other is not None
     return functional.resize(other, list(image.shape[-2:]))
 
@@ -93,7 +98,7 @@ def _of_another(samples: Sequence[Sample], donor: Mapping[int, int], index: int,
 class Uniform(MaskControl):
     """A full mask for every image that has one: the annotation says that there is evidence, and not where."""
 
-    def __call__(self, samples: Sequence[Sample]) -> ControlledSamples:
+    def __call__(self, samples: Sequence[Sample], mask_weight: Sequence[float], seed: int) -> ControlledSamples:
         """See `MaskControl`."""
         return ControlledSamples(samples, _full)
 

@@ -49,11 +49,11 @@ class RunData:
         return self.table[self.table["split"] == split]
 
     def dataset(self, split: str, size: int, augmentation: Augmentation | None = None, seed: int = 0) -> ImageDataset:
-        """The images of a split."""
+        """The images of a split; `seed` is that of the augmentation and of the mask control."""
         rows = self.rows(split)
         samples: Sequence[Sample] = self.samples.of_rows(rows.index)
         if split == "train" and self.mask_control:
-            samples = self.mask_control(samples)
+            samples = self.mask_control(samples, rows["mask_weight"].tolist(), seed)
         return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
 
     def loader(self, split: str, size: int, normalisation: Normalisation, batch_size: int = 64) -> DataLoader:
