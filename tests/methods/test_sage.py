@@ -168,15 +168,14 @@ def test_masks_of_another_size_are_resized(batch):
     assert torch.equal(image, SAGE(perturbation=MeanFill()).views(batch).image)
 
 
-@pytest.mark.parametrize("size", [(5, 7), (32, 32)])
+@pytest.mark.parametrize("size", [(5, 7), (19, 23), (32, 32)])
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_mask_that_is_the_same_everywhere_is_so_in_any_size(classifier, batch, size, value):
-    classifier.eval()
-    method = SAGE(perturbation=MeanFill())
-    batch["mask"][:] = value
-    resized = batch | {"mask": torch.full((5, *size), value, dtype=torch.float64)}
-    assert torch.equal(method.views(resized).image, method.views(batch).image)
-    assert method(classifier, resized).terms == method(classifier, batch).terms
+    network, method = Classifier(classifier.model.float().eval()), SAGE(perturbation=MeanFill())
+    single = {"image": batch["image"].float(), "label": batch["label"], "mask": torch.full((5, 8, 8), value)}
+    resized = single | {"mask": torch.full((5, *size), value)}
+    assert torch.equal(method.views(resized).image, method.views(single).image)
+    assert method(network, resized).terms == method(network, single).terms
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
