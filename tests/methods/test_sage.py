@@ -3,6 +3,7 @@ import itertools
 import math
 
 import pytest
+import timm
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
@@ -253,6 +254,17 @@ def test_a_later_forward_does_not_change_the_gradient_of_an_earlier_one(classifi
         loss.total.backward()
         gradients.append(network.model.features[0].weight.grad)
     assert torch.equal(*gradients)
+
+
+def test_original_statistics_refuse_activation_checkpointing():
+    model = timm.create_model("test_resnet", num_classes=2)
+    model.set_grad_checkpointing()
+    batch = {"image": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1]), "mask": torch.rand(2, 32, 32)}
+    SAGE()(Classifier(model), batch).total.backward()
+    with pytest.raises(InputError, match="Switch checkpointing off"):
+        SAGE(batchnorm="original")(Classifier(model), batch)
+    model.set_grad_checkpointing(False)
+    SAGE(batchnorm="original")(Classifier(model), batch).total.backward()
 
 
 @pytest.mark.parametrize("batchnorm", ["joint", "original"])

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -90,7 +90,8 @@ class SAGE(Stochastic):
         seed: of all draws.
 
     Raises:
-        InputError: a share outside (0, 1] or a temperature that is not positive.
+        InputError: a share outside (0, 1] or a temperature that is not positive; in a step, `original` with activation
+            checkpointing.
     """
 
     needs_mask = True
@@ -174,10 +175,15 @@ class SAGE(Stochastic):
         # Copies of the statistics: BatchNorm in eval mode differentiates with what its buffers hold at the time of the
         # backward, which a training forward in between would change, silently.
         buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
+        norms = [module for module in classifier.modules() if isinstance(module, _BatchNorm)]
+        if norms and any(map(_is_checkpointed, classifier.modules())):
+            raise InputError(
+                'batchnorm="original" and activation checkpointing: the backward would recompute the views with the '
+                'statistics of the images. Switch checkpointing off, or take batchnorm="joint".'
+            )
         with ExitStack() as stack:
-            for module in classifier.modules():
-                if isinstance(module, _BatchNorm):
-                    stack.enter_context(evaluating(module))
+            for norm in norms:
+                stack.enter_context(evaluating(norm))
             return functional_call(classifier, buffers, (image,))
 
 
@@ -189,6 +195,11 @@ def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> Float[Tensor, "V H W"]:
     if mask.shape[1:] != size:
         mask = functional.interpolate(mask[:, None], size, mode="bilinear", antialias=True)[:, 0]
     return torch.where(high > low, minmax(mask), high)
+
+
+def _is_checkpointed(module: nn.Module) -> bool:
+    """Whether timm's or Hugging Face's switch is on; checkpoints of a user's own making cannot be seen."""
+    return bool(getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False))
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
