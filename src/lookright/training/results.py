@@ -54,9 +54,9 @@ def evaluate_run(
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits
-    asked = sorted(open_set.intersection(splits or ()))
-    if asked:
-        _require_known_split(settings, folder, asked, splits)
+    asked = [split for split in splits or () if split in open_set]
+    if splits is not None and asked:
+        _require_known_split(settings, folder, asked[0], splits)
     loaded = load_data(
         folder,
         settings.protocol,
@@ -108,12 +108,12 @@ def evaluate_run(
     return result
 
 
-def _require_known_split(settings: RunSettings, folder: Path, asked: list[str], splits: Sequence[str]) -> None:
+def _require_known_split(settings: RunSettings, folder: Path, asked: str, splits: Sequence[str]) -> None:
     tests = settings.protocol.test_splits(settings.protocol.assign(read_table(folder), settings.seed))
     known = [split for split in tests if split not in settings.protocol.open_set_splits]
     if known and not set(known).intersection(splits):
         raise InputError(
-            f"Split {asked[0]!r} of {str(folder)!r} has unknown classes, and no test split of known ones is measured "
+            f"Split {asked!r} of {str(folder)!r} has unknown classes, and no test split of known ones is measured "
             f"with it to compare it with. Name one or more of {', '.join(known)} as well."
         )
 
