@@ -25,6 +25,9 @@ UNTESTED_SPLITS = ("train", "val", ORACLE_SPLIT)
 class Protocol(ABC):
     """Assigns the images of a table to splits."""
 
+    bona_fide: str | None = None
+    """For attack detection: the label of genuine images, all others being types of attack."""
+
     @abstractmethod
     def assign(self, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """A copy of the table with the column `split`, without the rows that the protocol does not use.
@@ -326,12 +329,14 @@ class OpenSet(Stratified):
 
     Args:
         unknown: the labels kept from training; the bestiary's four unknown creatures if None.
+        bona_fide: for attack detection, the label of genuine images; all others are types of attack.
         val_share: see `Stratified`.
         test_share: see `Stratified`.
         images_per_pair: see `Stratified`.
     """
 
     unknown: Sequence[str] | None = None
+    bona_fide: str | None = None
 
     @property
     def open_set_splits(self) -> frozenset[str]:
@@ -359,9 +364,11 @@ class GivenSplits(Protocol):
 
     Args:
         open_set: the splits whose labels training need not know.
+        bona_fide: for attack detection, the label of genuine images; all others are types of attack.
     """
 
     open_set: Sequence[str] = ()
+    bona_fide: str | None = None
 
     @property
     def open_set_splits(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ import torch
 from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
+from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
 from lookright.training.model import read_facts
 from lookright.training.open_set import open_set_summary, training_class_means
@@ -99,6 +100,11 @@ def evaluate_run(
         known_tests = [evaluations[split] for split in known if split not in UNTESTED_SPLITS]
         for split in opened:
             result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
+    if settings.protocol.bona_fide is not None:
+        tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
+        for split, evaluation in tests.items():
+            of_attacks = attack_summary([*tests.values()], evaluation, run.classes, settings.protocol.bona_fide)
+            result["splits"][split] |= of_attacks
     if last_step:
         result["last_step"] = {
             split: split_accuracy(last_step, loaded, split, settings.size, run.normalisation)

@@ -98,6 +98,11 @@ def load_data(
             )
     if classes is None:
         classes = class_names(table[table["split"] == "train"])
+    if protocol.bona_fide is not None and protocol.bona_fide not in classes:
+        raise InputError(
+            f"bona_fide is {protocol.bona_fide!r}, which no training image of {str(folder)!r} has as its label. "
+            f"Expected one of {', '.join(classes)}."
+        )
     table = table[table["split"].isin(splits if splits is not None else present)].reset_index(drop=True)
     for split in table["split"].unique():
         rows = table[table["split"] == split]
