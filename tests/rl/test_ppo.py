@@ -17,12 +17,15 @@ from lookright.errors import InputError
 from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
 from lookright.rl.environments import DoomEnvironments, EngineError
-from lookright.rl.policy import NatureCNN
+from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings
 
 
 class Toy(gymnasium.Env):
-    """What PPO sees of a game, without one: noise that depends on the seed and on all that was done since."""
+    """What PPO sees of a game, without one: noise that depends on the seed and on all that was done since.
+
+    The mask is the bright half of the newest frame.
+    """
 
     observation_space = gymnasium.spaces.Dict(
         {
@@ -32,8 +35,8 @@ class Toy(gymnasium.Env):
     )
     action_space = gymnasium.spaces.Discrete(4)
 
-    def __init__(self, timeout, shown):
-        self.timeout, self.shown = timeout, shown
+    def __init__(self, timeout, shown, actions, last):
+        self.timeout, self.shown, self.actions, self.last = timeout, shown, actions, last
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -41,24 +44,38 @@ class Toy(gymnasium.Env):
         return self.observation(), {}
 
     def step(self, action):
+        self.actions[self.image.tobytes()] = int(action)
         self.np_random.random(int(action))
         self.steps += 1
-        return self.observation(), 4.0, False, self.steps == self.timeout, {}
+        observation, truncated = self.observation(), self.steps == self.timeout
+        if truncated:
+            self.last.append(self.image)
+        return observation, 4.0, False, truncated, {}
 
     def observation(self):
-        image = self.np_random.integers(256, size=(4, 84, 84), dtype=np.uint8)
-        mask = np.zeros((84, 84), np.uint8)
-        mask[:40, :40] = 255 * self.shown
-        return {"image": image, "mask": mask}
+        self.image = self.np_random.integers(256, size=(4, 84, 84), dtype=np.uint8)
+        return {"image": self.image, "mask": np.uint8(255 * self.shown) * (self.image[-1] > 127)}
 
 
-def learn(out, timeout=100, shown=True, **changes):
-    """Train on toys."""
+def learn(out, timeout=100, shown=True, actions=None, last=None, **changes):
+    """Train on toys.
+
+    Args:
+        out: directory of the run.
+        timeout: decisions of an episode.
+        shown: whether masks show anything.
+        actions: is filled with the action taken by the bytes of the stack of frames that it was taken on.
+        last: is filled with the stacks of frames at time-outs, in order.
+        changes: of the settings.
+    """
+    actions, last = ({} if actions is None else actions), ([] if last is None else last)
     settings = PPOSettings(
         out, **{"num_envs": 2, "num_steps": 8, "total_timesteps": 16, "checkpoint_episodes": 0, **changes}
     )
     settings.out.mkdir(exist_ok=True)
-    environments = SyncVectorEnv([lambda: Toy(timeout, shown)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    environments = SyncVectorEnv(
+        [lambda: Toy(timeout, shown, actions, last)] * 2, autoreset_mode=AutoresetMode.SAME_STEP
+    )
     ppo._learn(settings, environments)
     return settings
 
@@ -237,37 +254,60 @@ class Spy(Method):
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_method_gets_image_action_and_mask(tmp_path, shown):
-    method = learn(tmp_path, method=Spy(), shown=shown).method
+    actions = {}
+    method = learn(tmp_path, method=Spy(), shown=shown, actions=actions).method
     assert method.steps == len(method.batches) == 4 * 4
-    image, action, mask, weight = (
-        torch.cat([batch[key] for batch in method.batches]) for key in ("image", "label", "mask", "mask_weight")
-    )
-    assert image.shape == (64, 4, 84, 84)
-    assert 0 <= image.min() < image.max() <= 1
-    assert set(action.tolist()) <= {0, 1, 2, 3}
-    assert mask.shape == (64, 84, 84)
-    assert mask.mean().item() == pytest.approx(shown * (40 / 84) ** 2)
-    assert set(weight.tolist()) == {float(shown)}
+    assert len(set(actions.values())) > 1
+    seen = []
+    for batch in method.batches:
+        image, mask = batch["image"], batch["mask"]
+        assert image.shape == (4, 4, 84, 84)
+        assert torch.equal(mask, shown * (image[:, -1] > 0.5).float())
+        assert batch["mask_weight"].tolist() == [float(shown)] * 4
+        stacks = [stack.numpy().tobytes() for stack in (255 * image).round().to(torch.uint8)]
+        assert [actions[stack] for stack in stacks] == batch["label"].tolist()
+        seen += stacks
+    for epoch in range(4):  # passes over all that was played
+        assert sorted(seen[16 * epoch : 16 * (epoch + 1)]) == sorted(actions)
 
 
 def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
-    seen = []
+    seen, last = [], []
 
     def record(rewards, values, ended, next_value, gamma, gae_lambda):
-        seen.append((rewards.clone(), ended.clone(), values.clone()))
+        seen.append((rewards.clone(), ended.clone()))
         return torch.zeros_like(rewards)
 
     monkeypatch.setattr(ppo, "advantages", record)
-    for name, bootstrap in (("with", True), ("without", False)):
-        learn(tmp_path / name, timeout=3, bootstrap_truncated=bootstrap)
-    (rewards, ended, values), (plain, same_ended, _) = seen
+    learn(tmp_path / "with", timeout=3, last=last)
+    learn(tmp_path / "without", timeout=3, bootstrap_truncated=False)
+    (rewards, ended), (plain, same_ended) = seen
     assert torch.equal(ended, same_ended)
     assert ended.nonzero()[:, 0].tolist() == [2, 2, 5, 5]
     assert torch.equal(plain, torch.ones_like(plain))  # 4, clipped
     assert torch.equal(rewards[~ended], plain[~ended])
-    added = (rewards - plain)[ended] / 0.99
-    assert (added != 0).all()
-    assert (added - values[ended]).abs().max() < 0.5 * values.abs().max() + 0.05  # noise looks alike
+    torch.manual_seed(0)
+    policy = Policy(NatureCNN(actions=4))  # as it is before the first update
+    with torch.no_grad():
+        value = policy(as_image(torch.from_numpy(np.stack(last))))[1]
+    assert value.std() > 1e-3  # enough to tell frames apart
+    torch.testing.assert_close(rewards[ended], 1 + 0.99 * value, atol=1e-5, rtol=0)
+
+
+def test_update_of_one_step_is_made_with_the_policy_that_played(tmp_path):
+    settings = {"update_epochs": 1, "num_minibatches": 1, "total_timesteps": 64}
+    learn(tmp_path / "falling", **settings)
+    log = pd.read_csv(tmp_path / "falling" / "metrics.csv")
+    assert log["train/learning_rate"].tolist() == pytest.approx([2.5e-4, 1.875e-4, 1.25e-4, 6.25e-5])
+    assert log["train/approximate_kl"].abs().max() < 1e-6
+    assert log["train/clip_fraction"].tolist() == [0] * 4
+    assert log["train/policy"].abs().max() < 1e-5  # the mean of normalised advantages
+    assert log["train/entropy"][0] == pytest.approx(-0.01 * np.log(4), rel=1e-3)
+    terms = log[["train/policy", "train/value", "train/entropy"]].sum(axis=1)
+    assert log["train/loss"].tolist() == pytest.approx(terms.tolist(), rel=1e-4)
+    learn(tmp_path / "constant", anneal_lr=False, **settings)
+    log = pd.read_csv(tmp_path / "constant" / "metrics.csv")
+    assert log["train/learning_rate"].tolist() == pytest.approx([2.5e-4] * 4)
 
 
 def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
@@ -281,10 +321,10 @@ def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
 
 
 def test_targets_that_are_never_in_sight_are_reported_once(tmp_path):
-    with pytest.warns(UserWarning, match=r"in 32 decisions \('Monstre', 'Medikit'\), so Spy has guided") as found:
+    with pytest.warns(UserWarning, match=r"in 16 decisions \('Monstre', 'Medikit'\), so Spy has guided") as found:
         learn(
             *(tmp_path / "misspelt", 100, False),
-            **{"targets": ["Monstre", "Medikit"], "method": Spy(), "total_timesteps": 64, "checkpoint_every": 2},
+            **{"targets": ["Monstre", "Medikit"], "method": Spy(), "total_timesteps": 32, "checkpoint_every": 1},
         )
     assert len(found) == 1
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,12 @@ def finish(study, scenario, name, seed, share):
     log.to_csv(run / "metrics.csv", index=False)
     (run / "environment.json").write_text('{"device": "a processor, threads: 1"}')
     return run
+
+
+@pytest.fixture(autouse=True)
+def few_replicates(monkeypatch):
+    for name in ("aggregate", "performance_profile", "probability_of_improvement"):
+        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), replicates=50))
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def _run(out: Path) -> Path:
         except EngineError as error:
             if attempt == ATTEMPTS - 1:
                 raise
-            warnings.warn(f"{error} This one goes on from its last checkpoint by itself.", stacklevel=2)
+            warnings.warn(f"{error} This one goes on by itself.", stacklevel=2)
     return out
 
 
