@@ -25,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lookright.batch import Batch
 from lookright.data.engine import ATTEMPTS
 from lookright.errors import InputError
+from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import replacing
 from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
@@ -146,6 +147,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     actions_number = int(environments.single_action_space.n)  # type: ignore[attr-defined]
     policy = Policy(NatureCNN(actions_number)).to(device)
     classifier, method = policy.classifier, settings.method
+    add_to_seeds(method, settings.seed)
     method.bind(classifier)
     method.to(device)
     parameters = [*policy.parameters(), *method.parameters()]
