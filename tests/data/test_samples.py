@@ -49,7 +49,8 @@ def test_samples_of_rows_and_their_controls_are_decoded_when_asked_for(own_squar
     table = read_table(own_squares)
     _, samples, _ = read_samples(own_squares, table, cache=0)
     rows = samples.of_rows([7, 3, 5])
-    inverted, shuffled = Inverted()(rows), RandomImage()(rows)
+    weight = table["mask_weight"][[7, 3, 5]].tolist()
+    inverted, shuffled = (control(rows, weight, 0) for control in (Inverted(), RandomImage()))
     assert [same(one, samples[row]) for one, row in zip(rows, [7, 3, 5])] == [True] * 3
     Image.new("RGB", (32, 32), "white").save(own_squares / table["image"][3])
     assert rows[1].image.min() == 255

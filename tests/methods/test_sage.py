@@ -26,8 +26,8 @@ def divergence(logits, other, temperature):
 
     total = 0.0
     for p, q in zip(softmax(logits), softmax(other)):
-        m = (p + q) / 2
-        total += (p * math.log(p / m) if p else 0.0) / 2 + (q * math.log(q / m) if q else 0.0) / 2
+        # 2 p / (p + q) and not p / ((p + q) / 2): half of the smallest number is 0.
+        total += sum(part * math.log(2 * part / (p + q)) / 2 for part in (p, q) if part)
     return total
 
 

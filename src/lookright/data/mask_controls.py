@@ -26,7 +26,7 @@ class MaskControl(ABC):
 
         Args:
             samples: as they are.
-            mask_weight: of each; a mask of weight 0 is not used.
+            mask_weight: of each, 0 where it has no mask or one that does not count.
             seed: of the run.
         """
 
