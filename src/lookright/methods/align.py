@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from lookright.perturb import Blur, Perturbation, blend
 
 BLUR = Blur(sigma=0.15)
 MASKERS = {"light": Masker, "unet": UNetMasker}
+Masks = Literal["learned", "given", "grey", "random"]
 WATCH_EVERY = 50
 FLAT = 0.02
 """Range on the map's grid up to which a mask is flat."""
@@ -85,14 +86,14 @@ class ALIGN(Stochastic):
         ramp: int = 0,
         fill: Perturbation = BLUR,
         masker: Literal["light", "unet"] = "light",
-        masks: Literal["learned", "given", "grey", "random"] = "learned",
+        masks: Masks = "learned",
         normalise_mask: bool = True,
         epsilon: float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
         require_one_of("masker", masker, MASKERS)
-        require_one_of("masks", masks, ("learned", "given", "grey", "random"))
+        require_one_of("masks", masks, get_args(Masks))
         if masker_steps < 1 or classifier_steps < 1:
             raise InputError(
                 f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."

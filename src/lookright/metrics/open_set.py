@@ -15,7 +15,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
-from lookright.errors import InputError
+from lookright.errors import InputError, require_one_of
 
 
 def maximum_softmax(logits: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
@@ -86,8 +86,7 @@ def aupr(
     >>> aupr(score, unknown), aupr(score, unknown, positive="known")
     (tensor(0.8333), tensor(0.8333))
     """
-    if positive not in ("unknown", "known"):
-        raise InputError(f"positive={positive!r}: expected 'unknown' or 'known'")
+    require_one_of("positive", positive, ("unknown", "known"))
     if _undefined(score, unknown):
         return score.new_tensor(torch.nan)
     if positive == "known":

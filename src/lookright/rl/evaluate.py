@@ -1,7 +1,6 @@
 """What a trained agent achieves, where it looks, and whether its maps are faithful."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, read_settings
+from lookright.training.evaluation import none_for_nan
 from lookright.training.model import read_facts
 from lookright.training.run import write_json
 
@@ -175,7 +175,7 @@ def summary(episodes: pd.DataFrame, frames: pd.DataFrame) -> dict[str, float | N
         result["frames_with_map"] = int(with_map.sum())
         frames = frames.assign(mask_share=frames["mask_share"].where(with_map))
     result |= {name: float(frames[name].mean()) for name in measured}
-    return {name: None if math.isnan(value) else value for name, value in result.items()}
+    return none_for_nan(result)
 
 
 @dataclass

@@ -1,13 +1,12 @@
 """How many attacks pass a classifier that knows genuine images and attacks."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lookright import metrics
-from lookright.training.evaluation import SplitEvaluation
+from lookright.training.evaluation import SplitEvaluation, none_for_nan
 
 
 def attack_summary(
@@ -40,4 +39,4 @@ def attack_summary(
         "apcer_at_1_bpcer_worst_attack": metrics.apcer_at_bpcer(score, is_attack, attack_type=attack_type).item(),
         "apcer_at_1_bpcer_all_attacks": metrics.apcer_at_bpcer(score, is_attack).item(),
     }
-    return {name: None if math.isnan(rate) else rate for name, rate in rates.items()}
+    return none_for_nan(rates)

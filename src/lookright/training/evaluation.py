@@ -1,7 +1,7 @@
 """What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,7 +59,16 @@ class SplitEvaluation:
                 result["worst_group_accuracy"] = metrics.worst_group_accuracy(logits, label, domain).item()
             result["expected_calibration_error"] = metrics.expected_calibration_error(logits, label).item()
         result |= {column: float(table[column].mean()) for column in table if column in PER_IMAGE}
-        return {name: None if math.isnan(value) else value for name, value in result.items()}
+        return none_for_nan(result)
+
+
+def none_for_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The values, None where one is not defined: JSON has no NaN.
+
+    >>> none_for_nan({"accuracy": 0.5, "iou": math.nan})
+    {'accuracy': 0.5, 'iou': None}
+    """
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 PER_IMAGE = (

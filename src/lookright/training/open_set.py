@@ -1,6 +1,5 @@
 """How well a classifier's scores tell unknown classes from known ones."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 from lookright import metrics
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL
-from lookright.training.evaluation import SplitEvaluation
+from lookright.training.evaluation import SplitEvaluation, none_for_nan
 from lookright.training.model import Normalisation
 from lookright.training.run_data import RunData
 
@@ -54,4 +53,4 @@ def open_set_summary(
         result[f"aupr{name}"] = metrics.aupr(score, is_unknown).item()
         result[f"fpr_at_95_tpr{name}"] = metrics.fpr_at_tpr(score, is_unknown).item()
         result[f"apcer_at_1_bpcer{name}"] = metrics.apcer_at_bpcer(score, is_unknown).item()
-    return {name: None if math.isnan(value) else value for name, value in result.items()}
+    return none_for_nan(result)

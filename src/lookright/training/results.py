@@ -94,14 +94,14 @@ def evaluate_run(
         write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
         result["splits"][split] = evaluation.summary()
     known = [split for split in splits if split not in open_set]
+    tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]
     if opened:
         means = training_class_means(classifier, loaded, settings.size, run.normalisation)
-        known_tests = [evaluations[split] for split in known if split not in UNTESTED_SPLITS]
+        known_tests = [tests[split] for split in known if split in tests]
         for split in opened:
             result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
     if settings.protocol.bona_fide is not None:
-        tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
         for split, evaluation in tests.items():
             of_attacks = attack_summary([*tests.values()], evaluation, run.classes, settings.protocol.bona_fide)
             result["splits"][split] |= of_attacks
