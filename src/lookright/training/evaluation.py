@@ -117,38 +117,29 @@ def evaluate_split(
     device = next(classifier.parameters()).device
     columns: dict[str, list[Tensor]] = {}
     kept: dict[str, list[Tensor]] = {"map": [], "logits": [], "embedding": []}
-    curves: dict[str, list[Tensor]] = {"insertion_curve": [], "deletion_curve": []}
+    curves: dict[str, list[Tensor]] = {}
     start = 0
     with evaluating(classifier):
         for batch in _on(device, data.loader(split, size, normalisation)):
             output, signed = explain_prediction(classifier, batch["image"], map)
-            predicted = output.logits.argmax(1)
-            attention = minmax(relu(signed))
-            mask = batch["mask"]
-            has_mask = batch["mask_weight"] > 0
-            values = {
-                "energy_in_mask": metrics.energy_in_mask(attention, mask),
-                "attention_gap": metrics.attention_gap(attention, mask),
-                "pointing_game": metrics.pointing_game(attention, mask),
-                "iou": metrics.iou(attention, mask),
-            }
-            values = {name: torch.where(has_mask, value, torch.nan) for name, value in values.items()}
+            attention, predicted = minmax(relu(signed)), output.logits.argmax(1)
             subset = is_chosen[start : start + len(attention)].to(device)
+            start += len(attention)
+            values = _alignment(attention, batch)
             if faithfulness != "none":
                 arguments = (classifier, batch["image"][subset], signed[subset], predicted[subset])
                 for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
                     points = curve(*arguments, steps=steps)
-                    curves[f"{name}_curve"].append(points.cpu())
+                    curves.setdefault(f"{name}_curve", []).append(points.cpu())
                     values[name] = _spread(metrics.auc(points), subset)
                 if faithfulness == "all":
                     values["sufficiency"] = _spread(metrics.sufficiency(*arguments), subset)
                     values["comprehensiveness"] = _spread(metrics.comprehensiveness(*arguments), subset)
-            probability = output.logits.detach().softmax(1)
             columns_of_batch = {
                 "prediction_index": predicted,
                 "label_index": batch["label"],
                 "domain_index": batch["domain"],
-                "confidence": probability.amax(1),
+                "confidence": output.logits.detach().softmax(1).amax(1),
                 **values,
             }
             for name, value in columns_of_batch.items():
@@ -156,18 +147,32 @@ def evaluate_split(
             kept["map"].append(_at_most(attention, LARGEST_KEPT_MAP).cpu())
             kept["logits"].append(output.logits.detach().float().cpu())
             kept["embedding"].append(output.embedding.detach().float().cpu())
-            start += len(attention)
-    table = pd.DataFrame({name: torch.cat(value).numpy() for name, value in columns.items()})
-    table.insert(0, "image", rows["image"].to_numpy())
-    table.insert(1, "label", rows["label"].to_numpy())
-    table.insert(2, "domain", rows["domain"].to_numpy() if "domain" in rows else "")
-    table.insert(3, "prediction", [data.classes[index] for index in table["prediction_index"]])
-    table.insert(4, "correct", (table["prediction_index"] == table["label_index"]).astype(int))
-    table["mask_weight"] = rows["mask_weight"].to_numpy()
-    means = {name: torch.cat(parts).mean(0).numpy() for name, parts in curves.items() if parts}
+    table = _table(rows, {name: torch.cat(parts).numpy() for name, parts in columns.items()}, data.classes)
+    means = {name: torch.cat(parts).mean(0).numpy() for name, parts in curves.items()}
     if means:
         means["fraction"] = np.linspace(0, 1, steps + 1)
     return SplitEvaluation(table, means, *(torch.cat(kept[name]) for name in ("map", "logits", "embedding")))
+
+
+def _alignment(attention: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    values = {
+        "energy_in_mask": metrics.energy_in_mask(attention, batch["mask"]),
+        "attention_gap": metrics.attention_gap(attention, batch["mask"]),
+        "pointing_game": metrics.pointing_game(attention, batch["mask"]),
+        "iou": metrics.iou(attention, batch["mask"]),
+    }
+    return {name: torch.where(batch["mask_weight"] > 0, value, torch.nan) for name, value in values.items()}
+
+
+def _table(rows: pd.DataFrame, columns: dict[str, np.ndarray], classes: list[str]) -> pd.DataFrame:
+    about = {
+        "image": rows["image"].to_numpy(),
+        "label": rows["label"].to_numpy(),
+        "domain": rows["domain"].to_numpy() if "domain" in rows else "",
+        "prediction": [classes[index] for index in columns["prediction_index"]],
+        "correct": (columns["prediction_index"] == columns["label_index"]).astype(int),
+    }
+    return pd.DataFrame({**about, **columns, "mask_weight": rows["mask_weight"].to_numpy()})
 
 
 def split_accuracy(classifier: Classifier, data: RunData, split: str, size: int, normalisation: Normalisation) -> float:
