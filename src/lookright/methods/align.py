@@ -75,8 +75,8 @@ class ALIGN(Stochastic):
 
     def __init__(
         self,
-        weight: float = 1.0,
-        sparsity: float = 1.0,
+        weight: float = 3.0,
+        sparsity: float = 3.0,
         smoothness: float = 0.1,
         regularisation: float = 1.0,
         warmup: int = 500,
