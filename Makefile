@@ -8,7 +8,7 @@ demo: .venv/demo
 	$(BIN)/lookright demo
 
 test: .venv/dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # two workers of one thread each
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -136,7 +136,9 @@ def second_forward(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
 
 def align(turn: str, **arguments) -> Contender:
     """After the warm-ups, and always in the same turn: the steps are not counted."""
-    return guided(ALIGN(warmup=0, masker_warmup=1 if turn == "masker" else 0, masker_steps=0, **arguments))
+    method = ALIGN(warmup=0, masker_warmup=0, masker_steps=1, classifier_steps=1, **arguments)
+    method.step = ("masker", "classifier").index(turn)
+    return guided(method)
 
 
 ALIGNS = {

@@ -1,0 +1,36 @@
+"""Benchmarks and studies fit the library as it is: what they build when they are loaded can be built."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lookright.study.config import read_study
+from lookright.training.settings import instantiate
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+STUDIES = sorted(path for path in BENCHMARKS.glob("studies/*.yaml") if path.stem != "rl")
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_script_loads(script):
+    try:
+        runpy.run_path(str(script), run_name="loaded")
+    except ModuleNotFoundError as error:
+        pytest.skip(f"compares with {error.name}, which is not installed")
+
+
+@pytest.mark.parametrize("config", STUDIES, ids=lambda path: path.stem)
+def test_every_method_of_a_study_can_be_built(config, tmp_path):
+    study = replace(read_study(config), seeds=[0])
+    built = [instantiate(run.settings) for run in study.runs(tmp_path)]
+    assert {settings.name for settings in built} >= set(study.methods)
+
+
+def test_agents_of_the_study_can_be_built(tmp_path):
+    rl = pytest.importorskip("lookright.rl.study")
+    from lookright.rl.settings import instantiate
+
+    study = replace(rl.read_study(BENCHMARKS / "studies/rl.yaml"), seeds=[0])
+    assert {instantiate(settings).name for settings in study.runs(tmp_path)} == set(study.methods)
