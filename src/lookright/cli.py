@@ -191,21 +191,19 @@ def terra_incognita(out: Path) -> None:
     print(f"{len(download_terra_incognita(out))} images in {out}")
 
 
-def masks(run: Path, data: Path | None = None, out: Path = Path("masks"), splits: list[str] | None = None) -> None:
+def masks(run: Path, data: Path | None = None, out: Path = Path("masks")) -> None:
     """Write the masks that ALIGN learned as a data set for any other method.
 
     Args:
         run: directory of a run of ALIGN.
         data: folder with labels.csv; by default the one it was trained on.
         out: the folder to make.
-        splits: whose images get learned masks, such as [train, val]; all by default. The others keep what they have.
     """
     from lookright.training.masks import write_masks
     from lookright.training.run import load_run
 
     trained = load_run(run)
-    table = write_masks(trained, data or trained.settings.data, out, splits)
-    print(f"{(table['mask'] != '').sum()} masks in {out}")
+    print(f"{len(write_masks(trained, data or trained.settings.data, out))} masks in {out}")
 
 
 def rl_train(arguments: list[str]) -> None:

@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,26 +43,6 @@ def test_another_method_trains_on_them(trained, squares, settings, tmp_path):
     write_masks(trained, squares, tmp_path / "masked")
     run = train(settings(tmp_path / "masked", tmp_path / "camal", method="CAMAL", epochs=1))
     assert (pd.read_csv(run.directory / "metrics.csv")["train/camal"].dropna() != 0).all()
-
-
-def test_the_images_of_other_splits_keep_their_evidence(trained, squares, tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(squares, source)
-    table = read_table(squares).drop(columns="mask_weight").assign(box="")
-    boxed = table.index[table["split"] == "test"][0]
-    table.loc[boxed, ["mask", "box"]] = "", "1 2 9 9"
-    table.to_csv(source / "labels.csv", index=False)
-    write_masks(trained, source, tmp_path / "masked", splits=["train", "val"])
-    before, after = read_table(source), read_table(tmp_path / "masked")
-    test = before["split"] == "test"
-    pd.testing.assert_frame_equal(after[test][before.columns], before[test])
-    for mask in filter(None, before[test]["mask"]):
-        assert (tmp_path / "masked" / mask).read_bytes() == (source / mask).read_bytes()
-    assert (after[~test]["mask_weight"] == 1).all()
-    assert not set(after[~test]["mask"]) & set(before["mask"])
-    with pytest.raises(InputError, match=r"'holiday'.*expected test, train, val"):
-        write_masks(trained, source, tmp_path / "none", splits=["train", "holiday"])
-    assert not (tmp_path / "none").exists()
 
 
 def test_what_cannot_be_done_is_said(trained, squares, settings, tmp_path):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -19,59 +18,41 @@ from lookright.replacing import replacing
 from lookright.training.run import TrainedRun
 
 
-def write_masks(
-    run: TrainedRun, data: Path, out: Path, splits: Sequence[str] | None = None, batch_size: int = 64
-) -> pd.DataFrame:
+def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) -> pd.DataFrame:
     """Write what the masker of a run marks in each image of a folder, as a native folder of its own.
 
-    The table is that of `data` with the new masks in place of any masks, boxes and weights. Files are hard links to
+    The table is that of `data` with the new masks in place of any masks, boxes and weights. Images are hard links to
     those of `data`, or copies where the file system has no links. Masks are soft, of their image's size.
 
     Args:
         run: trained with `ALIGN` and learned masks.
         data: folder with labels.csv.
         out: folder to write; must not exist.
-        splits: whose images get new masks, by the table's column `split`; all of them by default. The others keep
-            the evidence that they have, so that a method can train on learned masks and be measured by true ones.
         batch_size: images that the masker sees at a time.
 
     Raises:
-        InputError: the run has no masker, the folder cannot be read, there is no such split, or `out` exists.
+        InputError: the run has no masker, the folder cannot be read, or `out` exists.
     """
     masker = _masker(run)
     table = read_table(data)
-    chosen = pd.Series(True, table.index) if splits is None else _in_splits(table, splits, data)
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
-    kept = table.get("mask", pd.Series("", table.index))
-    table["mask"] = kept.where(~chosen, table["image"].map(_mask_name))
-    table["box"] = table.get("box", pd.Series("", table.index)).where(~chosen, "")
-    table["mask_weight"] = table["mask_weight"].where(~chosen, 1.0)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft:
-        learned = table[chosen]
-        for start in range(0, len(learned), batch_size):
-            rows = learned.iloc[start : start + batch_size]
-            images = [read_image(data / image).as_subclass(Tensor) for image in rows["image"]]
-            for image, mask, name in zip(images, _masks(masker, run, images), rows["mask"], strict=True):
+        names = [_mask_name(image) for image in table["image"]]
+        for start in range(0, len(table), batch_size):
+            rows = slice(start, start + batch_size)
+            images = [read_image(data / image).as_subclass(Tensor) for image in table["image"][rows]]
+            for image, mask, name in zip(images, _masks(masker, run, images), names[rows], strict=True):
                 grown = functional.interpolate(mask[None, None], image.shape[1:], mode="bilinear")[0, 0]
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray((grown * 255).round().byte().numpy()).save(draft / name)
-        for name in {*table["image"], *kept[~chosen]} - {""}:
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(data / name, draft / name)
+        for image in table["image"]:
+            (draft / image).parent.mkdir(parents=True, exist_ok=True)
+            _link(data / image, draft / image)
+        table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
     return table
-
-
-def _in_splits(table: pd.DataFrame, splits: Sequence[str], data: Path) -> pd.Series:
-    given = table.get("split", pd.Series("", table.index))
-    if unknown := set(splits) - set(given):
-        raise InputError(
-            f"No split {', '.join(sorted(map(repr, unknown)))} in {str(data / 'labels.csv')!r}; "
-            f"expected {', '.join(sorted(set(given) - {''})) or 'no splits, as it names none'}."
-        )
-    return given.isin(splits)
 
 
 def _masker(run: TrainedRun) -> nn.Module:
@@ -109,7 +90,7 @@ def _mask_name(image: str) -> str:
 
 
 def _link(source: Path, target: Path) -> None:
-    if target.exists():  # the table names a file in two ways
+    if target.exists():  # the table names an image twice
         return
     try:
         os.link(source, target)
