@@ -42,8 +42,9 @@ class ALIGN(Stochastic):
 
     First the classifier learns alone, without the third term, for `warmup` steps of the optimiser; then the masker
     alone, for `masker_warmup`; then they take turns. Whose turn it is not stays as it is, BatchNorm statistics
-    included, and keeps `grad = None`, so that no optimiser moves it. Call `bind` before the optimiser is built and
-    `after_step` after each of its steps. For turns of an epoch, give its number of steps.
+    included, and keeps `grad = None`, so that no optimiser moves it. Call `bind` first, build the optimiser from the
+    classifier's parameters and `parameter_groups`, and call `after_step` after each of its steps. For turns of an
+    epoch, give its number of steps.
 
     The paper warms the classifier up for 200 epochs and multiplies masks onto the image (T = `ZeroFill`). Its weights,
     its network and how it normalises A are not known to us; see docs/methods/align.md for how the defaults were found.
@@ -59,6 +60,8 @@ class ALIGN(Stochastic):
         classifier_steps: steps in a turn of the classifier.
         ramp: steps over which λ3 grows from 0, from the end of `masker_warmup` on.
         fill: T.
+        masker_lr: the masker's learning rate, in `parameter_groups`. It starts from scratch whatever the classifier
+            starts from, and hardly learns at a rate for fine-tuning. Meant for Adam and its kin.
         masker: `light`, four convolutions, or `unet`, a small U-Net that sees more of the image at a time.
         masks: `learned`, or fixed ones instead, for comparison: `given` with the data, the image's `grey` values, or
             `random` smooth ones, new in each step. Fixed masks are followed from the end of `warmup` on.
@@ -85,6 +88,7 @@ class ALIGN(Stochastic):
         classifier_steps: int = 1,
         ramp: int = 0,
         fill: Perturbation = BLUR,
+        masker_lr: float = 2e-3,
         masker: Literal["light", "unet"] = "light",
         masks: Masks = "learned",
         normalise_mask: bool = True,
@@ -109,6 +113,7 @@ class ALIGN(Stochastic):
         self.classifier_steps = classifier_steps
         self.ramp = ramp
         self.fill = fill
+        self.masker_lr = masker_lr
         self.masker: nn.Module | None = None
         self.masker_kind = masker
         self.masks = masks
@@ -139,6 +144,10 @@ class ALIGN(Stochastic):
             parameter = next(classifier.parameters())
             channels = next(module.in_channels for module in classifier.modules() if isinstance(module, nn.Conv2d))
             self.masker = MASKERS[self.masker_kind](channels).to(parameter.device, parameter.dtype)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The masker, with its learning rate."""
+        return [{"params": list(self.parameters()), "lr": self.masker_lr}]
 
     def forward(self, classifier: Classifier, batch: Batch) -> Loss:
         """The loss of whoever's turn it is; the other side is not in its graph.

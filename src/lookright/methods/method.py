@@ -1,7 +1,7 @@
 """What every training method is: guidance that is added to a task."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -69,6 +69,10 @@ class Method(nn.Module):
 
     def bind(self, classifier: Classifier) -> None:
         """Build the parameters that the method owns, if any, for this classifier."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the method itself learns, as groups for an optimizer; after `bind`."""
+        return [{"params": list(self.parameters())}]
 
     def views(self, batch: Batch) -> Views | None:
         """Extra images for the forward; None where the method needs none."""

@@ -89,12 +89,13 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over everything that learns, the learning rate warmed up and then falling as a cosine."""
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for parameter in [*self.classifier.parameters(), *self.method.parameters()]:
-            if parameter.requires_grad:
-                (decayed if parameter.ndim > 1 else plain).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = []
+        for group in ({"params": list(self.classifier.parameters())}, *self.method.parameter_groups()):
+            learning = [parameter for parameter in group["params"] if parameter.requires_grad]
+            groups.append(group | {"params": [parameter for parameter in learning if parameter.ndim > 1]})
+            plain = [parameter for parameter in learning if parameter.ndim <= 1]
+            groups.append(group | {"params": plain, "weight_decay": 0.0})
+        groups = [group for group in groups if group["params"]]
         settings = self.settings
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "AdamW":
