@@ -1,0 +1,53 @@
+"""Does the scenery mislead the model at all? If not, moving its attention cannot help.
+
+For every finished run of a method of a study, and each split that has masks: the accuracy on the masked images as they
+are (`image`), with all but the evidence in-painted (`evidence`), and with the evidence in-painted (`scenery`).
+
+    python benchmarks/evidence_alone.py runs/align_bestiary ERM ALIGN
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lookright.perturb import blend, inpaint
+from lookright.training.run import TrainedRun, load_run
+from lookright.training.run_data import load_data
+
+
+@torch.no_grad()
+def accuracies(run: TrainedRun) -> pd.DataFrame:
+    """One row per split."""
+    settings = run.settings
+    data = load_data(settings.data, settings.protocol, settings.seed)
+    rows = []
+    for split in ["val", *data.test_splits]:
+        if not (data.rows(split)["mask_weight"] > 0).any() or split in settings.protocol.open_set_splits:
+            continue
+        correct = []
+        for batch in data.loader(split, settings.size, run.normalisation):
+            has_mask = batch["mask_weight"] > 0
+            image, mask, label = (batch[key][has_mask] for key in ("image", "mask", "label"))
+            inside, outside = (blend(image, inpaint(image, keep), keep) for keep in (mask, 1 - mask))
+            views = (run.classifier(view).logits.argmax(1) == label for view in (image, inside, outside))
+            correct.append(torch.stack([*views], 1))
+        means = torch.cat(correct).float().mean(0).tolist()
+        row = dict(zip(("image", "evidence", "scenery"), means, strict=True))
+        rows.append({"name": settings.name, "protocol": run.directory.parts[-3], "split": split, **row})
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("methods", nargs="+", help="as the study names them")
+    arguments = parser.parse_args()
+    runs = [load_run(path.parent) for path in sorted(arguments.study.glob("runs/**/model.safetensors"))]
+    table = pd.concat([accuracies(run) for run in runs if run.settings.name in arguments.methods])
+    print(table.groupby(["protocol", "split", "name"], sort=False).mean().round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
