@@ -24,16 +24,17 @@ SCORES = ["accuracy", "energy_in_mask", "iou", "insertion", "deletion", "suffici
 
 
 def taught(study: Path, align: Path, method: str) -> Path:
-    """The directory of a run of `method` on the masks of a run of ALIGN; made where it is missing."""
+    """Where a run of `method` on the masks of a run of ALIGN was measured with the true ones; made where missing."""
     seed = align.name
     masks, out = study / "learned_masks" / seed, study / "taught" / method / seed
+    measured = out / "with_true_masks"
     config = yaml.safe_load((align.parents[1] / method / seed / "config.yaml").read_text())
     if not masks.exists():
         write_masks(load_run(align), Path(config["data"]), masks)
-    if not (out / "result.json").exists():
+    if not (measured / "result.json").exists():
         run = train(config | {"data": str(masks), "out": str(out)})
-        evaluate_run(run, Path(config["data"]))
-    return out
+        evaluate_run(run, Path(config["data"]), out=measured)
+    return measured
 
 
 def rows(directory: Path, name: str) -> list[dict[str, object]]:

@@ -49,7 +49,7 @@ def evaluate(
         run: directory of the run.
         data: folder with labels.csv; by default the one it was trained on.
         split: a split, or several with commas between; by default all but train and val.
-        out: where to write; by default the run's directory.
+        out: where to write; by default the run's directory, and needed for other data.
         map: what is measured, such as grad_cam, layer_cam or integrated_gradients; by default what the run's settings
             say.
     """

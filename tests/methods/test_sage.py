@@ -1,4 +1,5 @@
 import copy
+import inspect
 import itertools
 import math
 
@@ -396,3 +397,9 @@ def test_a_process_without_masks_counts_in_the_dtype_of_the_others(classifier, b
 def test_arguments_out_of_range_are_refused(argument, value):
     with pytest.raises(InputError, match=f"{argument}={value}"):
         SAGE(**{argument: value})
+
+
+@pytest.mark.parametrize("argument", ["distance", "degraded", "batchnorm"])
+def test_other_choices_are_refused(argument):
+    with pytest.raises(InputError, match=f"{argument}='Joint'; expected one of "):
+        inspect.unwrap(SAGE.__init__)(SAGE.__new__(SAGE), **{argument: "Joint"})

@@ -59,6 +59,9 @@ def test_empty_groups_and_domains_have_no_accuracy():
     assert domain_accuracy(logits, label, domain).isnan().tolist() == [False, True, False]
     assert group_accuracy(logits, label, domain).isnan().sum() == 6
     assert worst_group_accuracy(logits, label, domain) == 1
+    nothing = logits[:0], label[:0], domain[:0]
+    assert group_accuracy(*nothing).isnan().all()
+    assert worst_group_accuracy(*nothing).isnan()
 
 
 def test_small_groups_can_be_left_out():

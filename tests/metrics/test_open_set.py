@@ -197,6 +197,15 @@ def test_metric_is_the_function_and_parts_join(metric, function):
     assert metric.higher_is_better is isinstance(metric, AUROC | AUPR)
 
 
+def test_flags_may_be_integers():
+    score, unknown = scores()
+    for function in (auroc, aupr, fpr_at_tpr, apcer_at_bpcer):
+        assert function(score, unknown.long()) == function(score, unknown)
+    metric = FPRAtTPR()
+    metric.update(score, unknown.int())
+    assert metric.compute() == fpr_at_tpr(score, unknown)
+
+
 def test_metric_of_the_worst_attack_type():
     score, attack = scores()
     kind = torch.randint(3, (150,), generator=torch.Generator().manual_seed(1))

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -35,6 +36,15 @@ def test_holm_over_the_methods_of_a_split(make_study):
     assert [score.holm for score in scores] == pytest.approx(expected.tolist())
     assert {score.comparisons for score in scores} == {3}
     assert [score.is_clear for score in scores] == [value < 0.05 for value in expected]
+
+
+def test_a_method_without_a_p_value_is_no_comparison(study_of):
+    scores = {"ERM": (0.5, 0.7), "A": (0.6, 0.7), "B": (0.5, 0.8), "twice the same": (0.6, 0.8)}
+    rows = [(name, seed, "test", value) for name, values in scores.items() for seed, value in enumerate(values)]
+    (section,) = sections(study_of(rows))
+    compared = {score.name: score for score in section.scores("test", "accuracy")}
+    assert {score.comparisons for score in compared.values()} == {2}
+    assert np.isnan(compared["twice the same"].holm)
 
 
 def test_baseline_is_the_method_erm_under_any_name(study_of):

@@ -160,6 +160,15 @@ def test_closed_set_and_open_set_side_by_side(make_study):
     assert "side by side" not in report(make_study(protocol="closed")).text.split("closed · small_cnn")[-1]
 
 
+def test_the_rate_of_known_attacks_is_no_open_set_rate(make_study):
+    directory = make_study(methods={"ERM": 0.7})
+    results = pd.read_csv(directory / "results.csv")
+    results.assign(apcer_at_1_bpcer_worst_attack=0.25).to_csv(directory / "results.csv", index=False)
+    page = report(directory)
+    assert "APCER at 1 % BPCER (worst attack)" in page.text
+    assert "side by side" not in page.text
+
+
 def test_undefined_everywhere(make_study):
     directory = make_study(seeds=(0, 1))
     results = pd.read_csv(directory / "results.csv")

@@ -86,6 +86,29 @@ def test_evaluation_on_other_data(run, own_squares, tmp_path):
     assert (tmp_path / "elsewhere/evaluation/val.npz").is_file()
 
 
+def test_results_on_other_data_do_not_take_the_place_of_the_runs_own(run, own_squares, squares):
+    own = evaluate_run(run)
+    (own_squares / "labels.csv").write_text((own_squares / "labels.csv").read_text().replace("green", "red"))
+    with pytest.raises(InputError, match="is not the data that the run .* Give --out another directory"):
+        evaluate_run(run, own_squares)
+    assert json.loads((run.directory / "result.json").read_text()) == own
+    copied = own_squares.parent / "copied"
+    shutil.copytree(squares, copied)
+    assert evaluate_run(run, copied) == own
+
+
+def test_other_data_need_no_training_images(run, own_squares, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table[table["split"] == "test"].to_csv(own_squares / "labels.csv", index=False)
+    assert set(evaluate_run(run, own_squares, out=tmp_path / "elsewhere")["splits"]) == {"test"}
+
+
+def test_a_run_may_keep_no_gallery(squares, settings, tmp_path):
+    result = evaluate_run(train(settings(squares, tmp_path / "run", epochs=1, gallery=0)))
+    assert result["splits"]["test"]["accuracy"] >= 0
+    assert "gallery_map" not in np.load(tmp_path / "run/evaluation/test.npz")
+
+
 def test_labels_that_training_never_saw_are_refused(run, own_squares):
     table = pd.read_csv(own_squares / "labels.csv")
     table.loc[table["split"] == "test", "label"] = "violet"
@@ -192,6 +215,16 @@ def test_an_open_split_is_not_measured_without_a_test_of_known_classes(open_set_
         with pytest.raises(InputError, match="has unknown classes.* Name one or more of night, test as well"):
             evaluate_run(open_set_run, splits=splits, out=tmp_path)
     assert evaluate_run(open_set_run, splits=["test", "unknown"], out=tmp_path)["splits"]["unknown"]["auroc"] >= 0
+
+
+def test_class_means_of_other_data_are_those_of_the_runs_own_training(open_set_run, tmp_path):
+    own = open_set_run.settings.data
+    shutil.copytree(own, tmp_path / "tests_only")
+    table = pd.read_csv(own / "labels.csv")
+    table[table["split"] != "train"].to_csv(tmp_path / "tests_only/labels.csv", index=False)
+    splits = evaluate_run(open_set_run, tmp_path / "tests_only", ["test", "unknown"], tmp_path / "out")["splits"]
+    expected = evaluate_run(open_set_run, splits=["test", "unknown"], out=tmp_path / "own")["splits"]
+    assert splits == expected
 
 
 def test_class_means_are_those_of_the_training_images(open_set_run):

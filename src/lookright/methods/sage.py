@@ -2,7 +2,7 @@
 
 import math
 from contextlib import ExitStack
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -14,19 +14,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lookright.attribution import minmax
 from lookright.batch import Batch, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output, evaluating
-from lookright.errors import InputError
+from lookright.errors import InputError, require_one_of
 from lookright.methods.method import Views
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Inpaint, Perturbation, blend
 
 INPAINT = Inpaint()
+Distance = Literal["euclidean", "cosine"]
+Degraded = Literal["undecided", "different"]
+Statistics = Literal["joint", "original"]
 
 
 def triplet(
     anchor: Float[Tensor, "B D"],
     positive: Float[Tensor, "B D"],
     negative: Float[Tensor, "B D"],
-    distance: Literal["euclidean", "cosine"] = "euclidean",
+    distance: Distance = "euclidean",
     margin: float = 0.5,
 ) -> Float[Tensor, " B"]:
     """max(0, d(a, p) − d(a, n) + margin) of unit vectors: d is ‖a − p‖ or 1 − a·p.
@@ -35,6 +38,7 @@ def triplet(
     >>> triplet(anchor, anchor, other, margin=2.0), triplet(anchor, other, anchor, "cosine")
     (tensor([0.5858]), tensor([1.5000]))
     """
+    require_one_of("distance", distance, get_args(Distance))
     anchor, positive, negative = (functional.normalize(vector) for vector in (anchor, positive, negative))
     if distance == "euclidean":
         difference = (anchor - positive).norm(dim=1) - (anchor - negative).norm(dim=1)
@@ -90,8 +94,8 @@ class SAGE(Stochastic):
         seed: of all draws.
 
     Raises:
-        InputError: a share outside (0, 1] or a temperature that is not positive; in a step, `original` with activation
-            checkpointing.
+        InputError: none of the choices, a share outside (0, 1] or a temperature that is not positive; in a step,
+            `original` with activation checkpointing.
     """
 
     needs_mask = True
@@ -101,15 +105,18 @@ class SAGE(Stochastic):
         embedding_weight: float = 1.0,
         logit_weight: float = 1.0,
         perturbation: Perturbation = INPAINT,
-        distance: Literal["euclidean", "cosine"] = "euclidean",
+        distance: Distance = "euclidean",
         margin: float = 0.5,
         temperature: float = 1.0,
-        degraded: Literal["undecided", "different"] = "undecided",
-        batchnorm: Literal["joint", "original"] = "joint",
+        degraded: Degraded = "undecided",
+        batchnorm: Statistics = "joint",
         share: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        require_one_of("distance", distance, get_args(Distance))
+        require_one_of("degraded", degraded, get_args(Degraded))
+        require_one_of("batchnorm", batchnorm, get_args(Statistics))
         if not 0 < share <= 1:
             raise InputError(f"share={share}; expected a share of the images with a mask, above 0 and at most 1.")
         if not temperature > 0:
@@ -117,7 +124,7 @@ class SAGE(Stochastic):
         self.embedding_weight = embedding_weight
         self.logit_weight = logit_weight
         self.perturbation = perturbation
-        self.distance: Literal["euclidean", "cosine"] = distance
+        self.distance: Distance = distance
         self.margin = margin
         self.temperature = temperature
         self.degraded = degraded

@@ -31,7 +31,7 @@ def group_accuracy(
     tensor([[1., 1.],
             [nan, 0.]])
     """
-    correct, count = _count_groups(logits, label, domain, int(domain.max()) + 1)
+    correct, count = _count_groups(logits, label, domain)
     return correct / count
 
 
@@ -39,7 +39,7 @@ def domain_accuracy(
     logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], domain: Int[Tensor, " B"]
 ) -> Float[Tensor, " D"]:
     """Accuracy of each domain; NaN where a domain has no image."""
-    correct, count = _count_groups(logits, label, domain, int(domain.max()) + 1)
+    correct, count = _count_groups(logits, label, domain)
     return correct.sum(0) / count.sum(0)
 
 
@@ -53,7 +53,7 @@ def worst_group_accuracy(
 
     Sagawa et al., "Distributionally Robust Neural Networks", ICLR 2020.
     """
-    return _worst(*_count_groups(logits, label, domain, int(domain.max()) + 1), minimum_size)
+    return _worst(*_count_groups(logits, label, domain), minimum_size)
 
 
 def expected_calibration_error(
@@ -89,9 +89,11 @@ def _squared_error(logits: Tensor, label: Tensor) -> Tensor:
     return (probability - F.one_hot(label, logits.shape[1])).square().sum(1)
 
 
-def _count_groups(logits: Tensor, label: Tensor, domain: Tensor, domains: int) -> tuple[Tensor, Tensor]:
-    """(K, D) each: how many images of a group are right, and how many there are."""
+def _count_groups(logits: Tensor, label: Tensor, domain: Tensor, domains: int | None = None) -> tuple[Tensor, Tensor]:
+    """(K, D) each: how many images of a group are right, and how many there are; D: None for as many as occur."""
     classes = logits.shape[1]
+    if domains is None:
+        domains = int(domain.max()) + 1 if len(domain) else 1
     for name, index, size in (("label", label, classes), ("domain", domain, domains)):
         if index.numel() and not 0 <= index.min() <= index.max() < size:
             raise InputError(f"{name} reaches from {index.min()} to {index.max()}: expected 0 to {size - 1}")

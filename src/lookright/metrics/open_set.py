@@ -1,7 +1,7 @@
 """Open set: does the classifier notice images of classes it never saw?
 
-Every score is high for unknown images, and `unknown` says which images are. For attack detection read *attack* for
-unknown and *bona fide* for known. Metrics need images of both kinds, and are NaN without,
+Every score is high for unknown images, and `unknown` says which images are, as booleans or as 0 and 1. For attack
+detection read *attack* for unknown and *bona fide* for known. Metrics need images of both kinds, and are NaN without,
 or if a score is NaN.
 """
 
@@ -16,6 +16,8 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 from torchmetrics.utilities import dim_zero_cat
 
 from lookright.errors import InputError, require_one_of
+
+Flags = Bool[Tensor, " N"] | Int[Tensor, " N"]
 
 
 def maximum_softmax(logits: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
@@ -60,19 +62,20 @@ def embedding_distance(embedding: Float[Tensor, "B D"], means: Float[Tensor, "K 
     return torch.cdist(embedding.float(), means.float(), compute_mode="donot_use_mm_for_euclid_dist").amin(1)
 
 
-def auroc(score: Float[Tensor, " N"], unknown: Bool[Tensor, " N"]) -> Float[Tensor, ""]:
+def auroc(score: Float[Tensor, " N"], unknown: Flags) -> Float[Tensor, ""]:
     """The chance that an unknown image scores higher than a known one, ties counting half; higher is better.
 
     >>> auroc(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([False, False, True, True]))
     tensor(0.8750)
     """
+    unknown = unknown.bool()
     if _undefined(score, unknown):
         return score.new_tensor(torch.nan)
     return binary_auroc(_rank(score), unknown.long()).float()
 
 
 def aupr(
-    score: Float[Tensor, " N"], unknown: Bool[Tensor, " N"], positive: Literal["unknown", "known"] = "unknown"
+    score: Float[Tensor, " N"], unknown: Flags, positive: Literal["unknown", "known"] = "unknown"
 ) -> Float[Tensor, ""]:
     """Area under the precision-recall curve, as average precision; higher is better.
 
@@ -87,6 +90,7 @@ def aupr(
     (tensor(0.8333), tensor(0.8333))
     """
     require_one_of("positive", positive, ("unknown", "known"))
+    unknown = unknown.bool()
     if _undefined(score, unknown):
         return score.new_tensor(torch.nan)
     if positive == "known":
@@ -94,7 +98,7 @@ def aupr(
     return binary_average_precision(_rank(score), unknown.long()).float()
 
 
-def fpr_at_tpr(score: Float[Tensor, " N"], unknown: Bool[Tensor, " N"], tpr: float = 0.95) -> Float[Tensor, ""]:
+def fpr_at_tpr(score: Float[Tensor, " N"], unknown: Flags, tpr: float = 0.95) -> Float[Tensor, ""]:
     """Share of the unknown images taken for known at the lowest threshold that takes `tpr` of the known for known.
 
     An image is taken for known if its score is at or below the threshold. Lower is better.
@@ -102,6 +106,7 @@ def fpr_at_tpr(score: Float[Tensor, " N"], unknown: Bool[Tensor, " N"], tpr: flo
     >>> fpr_at_tpr(torch.tensor([0.1, 0.2, 0.3, 0.25, 0.9]), torch.tensor([False, False, False, True, True]))
     tensor(0.5000)
     """
+    unknown = unknown.bool()
     if _undefined(score, unknown):
         return score.new_tensor(torch.nan)
     return (score[unknown] <= _threshold(score[~unknown], tpr)).float().mean()
@@ -109,7 +114,7 @@ def fpr_at_tpr(score: Float[Tensor, " N"], unknown: Bool[Tensor, " N"], tpr: flo
 
 def apcer_at_bpcer(
     score: Float[Tensor, " N"],
-    attack: Bool[Tensor, " N"],
+    attack: Flags,
     bpcer: float = 0.01,
     attack_type: Int[Tensor, " N"] | None = None,
 ) -> Float[Tensor, ""]:
@@ -128,6 +133,7 @@ def apcer_at_bpcer(
     >>> apcer_at_bpcer(score, attack), apcer_at_bpcer(score, attack, attack_type=torch.tensor([0, 0, 1, 2, 2]))
     (tensor(0.3333), tensor(0.5000))
     """
+    attack = attack.bool()
     if _undefined(score, attack):
         return score.new_tensor(torch.nan)
     passes = score[attack] <= _threshold(score[~attack], 1 - bpcer)
@@ -168,10 +174,10 @@ class _OpenSet(Metric):
         self.add_state("score", [], dist_reduce_fx="cat")
         self.add_state("unknown", [], dist_reduce_fx="cat")
 
-    def update(self, score: Float[Tensor, " B"], unknown: Bool[Tensor, " B"]) -> None:
+    def update(self, score: Float[Tensor, " B"], unknown: Flags) -> None:
         """Keep scores, high for unknown images, and which images are unknown."""
         self.score.append(score.detach().float())
-        self.unknown.append(unknown)
+        self.unknown.append(unknown.bool())
 
     def _kept(self) -> tuple[Tensor, Tensor]:
         return dim_zero_cat(self.score), dim_zero_cat(self.unknown)
@@ -237,7 +243,7 @@ class APCERAtBPCER(_OpenSet):
     def update(
         self,
         score: Float[Tensor, " B"],
-        unknown: Bool[Tensor, " B"],
+        unknown: Flags,
         attack_type: Int[Tensor, " B"] | None = None,
     ) -> None:
         """Keep scores, high for attacks, which images are attacks, and of which type."""

@@ -76,7 +76,7 @@ class Section:
             for name in series.keys() - {self.baseline}:
                 both = pd.concat([series[name], series[self.baseline]], axis=1, join="inner")
                 differences[name] = paired_difference(both.iloc[:, 0], both.iloc[:, 1])
-        compared = [name for name in series if name in differences]
+        compared = [name for name in series if name in differences and not np.isnan(differences[name].p_value)]
         corrected = dict(zip(compared, holm([differences[name].p_value for name in compared]), strict=True))
         return [
             Score(

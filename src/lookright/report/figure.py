@@ -83,7 +83,7 @@ def accuracy_against_attention(name: str, methods: Sequence[tuple[Score | None, 
         for index, (across, up) in enumerate(methods):
             if across is None or up is None:
                 continue
-            colour, marker = _SERIES[index % SERIES], MARKERS[index % SERIES]
+            colour, marker = _look(index)
             values = dict(zip(up.seeds, up.values, strict=True))
             runs = [
                 (value, values[seed]) for seed, value in zip(across.seeds, across.values, strict=True) if seed in values
@@ -123,13 +123,13 @@ def curve(name: str, label: str, fraction: np.ndarray, curves: Sequence[np.ndarr
             if not len(runs):
                 continue
             points = [mean_interval(column) for column in runs.T]
-            colour = _SERIES[index % SERIES]
+            colour, marker = _look(index)
             axes.plot(
                 fraction,
                 [point.value for point in points],
                 color=colour,
                 linewidth=1.8,
-                marker=MARKERS[index % SERIES],
+                marker=marker,
                 markevery=(index, max(1, len(fraction) // 6)),
                 markersize=5,
             )
@@ -146,6 +146,11 @@ def curve(name: str, label: str, fraction: np.ndarray, curves: Sequence[np.ndarr
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
     return drawn[0]
+
+
+def _look(index: int) -> tuple[str, str]:
+    """Colour and marker of a method; past the last colour each takes the next marker, as in the page's legends."""
+    return _SERIES[index % SERIES], MARKERS[(index + index // SERIES) % SERIES]
 
 
 def _half(score: Score) -> float | None:

@@ -58,10 +58,12 @@ METRICS: dict[str, Metric] = {
     ),
     "aupr": Metric("AUPR", True, "Area under precision and recall of finding the unknown images."),
     "fpr_at_95_tpr": Metric(
-        "FPR at 95 % TPR", False, "Share of one side let through when 95 % of the other side are accepted."
+        "FPR at 95 % TPR", False, "Share of the unknown images taken for known where 95 % of the known ones are."
     ),
     "apcer_at_1_bpcer": Metric(
-        "APCER at 1 % BPCER", False, "Share of attacks accepted when 1 % of genuine samples are rejected."
+        "APCER at 1 % BPCER",
+        False,
+        "Share of attacks (unknown images) accepted where at most 1 % of the genuine (known) ones are rejected.",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
     Raises:
         InputError: where a directory is not that of a study, or a file in it is not what it should be.
     """
-    command = f"lookright results {' '.join(map(str, directories))} --out {out}"
+    command = shlex.join(["lookright", "results", *map(str, directories), "--out", str(out)])
     parts = [
         "# Results",
         f"Written by `{command}`; do not edit by hand.",

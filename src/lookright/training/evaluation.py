@@ -218,13 +218,15 @@ def write_evaluation(
         candidates = np.arange(len(table))
     chosen = np.sort(np.random.default_rng(GALLERY_SEED).permutation(candidates)[:gallery])
     samples = [data.samples[row] for row in data.rows(split).index[chosen]]
-    arrays = evaluation.curves | {
-        "gallery_row": chosen,
-        "gallery_image": np.stack([_thumbnail(sample, size) for sample in samples]),
-        "gallery_mask": np.stack([_mask_thumbnail(sample, size) for sample in samples]),
-        "gallery_mask_weight": table["mask_weight"].to_numpy()[chosen],
-        "gallery_map": evaluation.map[chosen].numpy().astype(np.float16),
-    }
+    arrays = dict(evaluation.curves)
+    if samples:
+        arrays |= {
+            "gallery_row": chosen,
+            "gallery_image": np.stack([_thumbnail(sample, size) for sample in samples]),
+            "gallery_mask": np.stack([_mask_thumbnail(sample, size) for sample in samples]),
+            "gallery_mask_weight": table["mask_weight"].to_numpy()[chosen],
+            "gallery_map": evaluation.map[chosen].numpy().astype(np.float16),
+        }
     with replacing(folder / f"{split}.npz") as draft:
         np.savez_compressed(draft, **arrays)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def evaluate_run(
 
     Args:
         run: a trained run.
-        data: folder with labels.csv; None: the one it was trained on.
+        data: folder with labels.csv; None: the one it was trained on. Other data needs an `out` of its own.
         splits: None: every test split. An open-set split is compared with all test splits of known classes that are
             measured with it.
         out: where to write; None: the run's directory, whose `result.json` gains the splits.
@@ -46,7 +47,8 @@ def evaluate_run(
 
     Raises:
         InputError: as `load_data`, there is no split to evaluate, `splits` names an open-set split without one to
-            compare it with, or `out` has the result of another map.
+            compare it with, `out` has the result of another map, or it is the run's directory and `data` is not the
+            run's.
     """
     settings, map = run.settings, map or run.settings.map
     out = out or run.directory
@@ -55,24 +57,30 @@ def evaluate_run(
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits
+    is_own = folder.resolve() == settings.data.resolve()
     asked = [split for split in splits or () if split in open_set]
     if splits is not None and asked:
         _require_known_split(settings, folder, asked[0], splits)
-    loaded = load_data(
-        folder,
-        settings.protocol,
-        settings.seed,
-        splits=None if splits is None else [*splits, *(["train"] if asked else [])],
+    load = partial(
+        load_data,
+        protocol=settings.protocol,
+        seed=settings.seed,
         classes=run.classes,
         skip_unreadable=settings.skip_unreadable,
         cache=settings.cache,
     )
+    loaded = load(folder, splits=None if splits is None else [*splits, *(["train"] if asked and is_own else [])])
     has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
     splits = list(splits) if splits is not None else loaded.test_splits
     if not splits:
         raise InputError(
             f"{str(folder)!r} has no split besides train and val. Name one with --split, or fill in the "
             "column split of labels.csv."
+        )
+    if not is_own and loaded.fingerprint != run.fingerprint and out.resolve() == run.directory.resolve():
+        raise InputError(
+            f"{str(folder)!r} is not the data that the run {str(run.directory)!r} was trained on: its results would "
+            "take the place of the run's own. Give --out another directory."
         )
     use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
     device = "cuda" if use_gpu else "cpu"
@@ -97,7 +105,8 @@ def evaluate_run(
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]
     if opened:
-        means = training_class_means(classifier, loaded, settings.size, run.normalisation)
+        training = loaded if is_own else load(settings.data, splits=["train"])
+        means = training_class_means(classifier, training, settings.size, run.normalisation)
         known_tests = [tests[split] for split in known if split in tests]
         for split in opened:
             result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)

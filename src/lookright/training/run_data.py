@@ -90,7 +90,7 @@ def load_data(
     digest = fingerprint(folder, table)
     table = protocol.assign(table, seed).reset_index(drop=True)
     present = sorted(set(table["split"]) - {""})
-    for split in splits if splits is not None else ["train"]:
+    for split in splits if splits is not None else ["train"] if classes is None else []:
         if split not in present:
             raise InputError(
                 f"No image in split {split!r} of {str(folder)!r}; its splits are {', '.join(present) or 'none'}. "
