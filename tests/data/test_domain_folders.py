@@ -8,7 +8,7 @@ from lookright.data.domain_folders import index_domain_folders, read_domain_fold
 from lookright.data.table import read_table
 from lookright.errors import InputError
 
-FILES = ("Caltech101/bird/1.jpg", "Caltech101/dog/2.JPG", "SUN09/bird/1.png", "SUN09/dog/7.jpg")
+FILES = ("Caltech101/bird/1.tif", "Caltech101/dog/2.JPG", "SUN09/bird/1.png", "SUN09/dog/7.jpg")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_has_another_layout_is_refused(folder, tmp_path):
 
 
 def test_vlcs_is_unpacked_only_with_the_right_sum(folder, tmp_path):
-    archive, out = tmp_path / "VLCS.tar.gz", tmp_path / "vlcs"
+    archive, out = tmp_path / "VLCS.tar.gz", tmp_path / "new" / "vlcs"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, "VLCS")
     with pytest.raises(InputError, match="8870171eba660927d9668f4e515928e4"):
@@ -64,7 +64,7 @@ def test_vlcs_is_unpacked_only_with_the_right_sum(folder, tmp_path):
     assert not out.exists()
     table = unpack_vlcs(archive, out, hashlib.md5(archive.read_bytes()).hexdigest())
     assert read_table(out)["image"].tolist() == table["image"].tolist() == sorted(FILES)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["VLCS", "VLCS.tar.gz", "vlcs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["VLCS", "VLCS.tar.gz", "new"]
     with pytest.raises(InputError, match="exists"):
         unpack_vlcs(archive, out)
     with pytest.raises(InputError, match=r"https://"):

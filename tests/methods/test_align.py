@@ -2,10 +2,11 @@ import copy
 import warnings
 
 import pytest
+import timm
 import torch
 from torch.nn import functional
 
-from lookright import ALIGN, CAMAL, DRE, InputError
+from lookright import ALIGN, CAMAL, DRE, Classifier, InputError
 from lookright.methods.align import WATCH_EVERY
 from lookright.perturb import Noise, ZeroFill
 
@@ -290,6 +291,21 @@ def test_flat_maps_give_finite_gradients(classifier, batch):
         method(classifier, batch).total.backward()
         assert all(parameter.grad.isfinite().all() for parameter in side.parameters())
         method.after_step()
+
+
+def test_activation_checkpointing_is_refused_before_the_backward_fails():
+    model = timm.create_model("test_resnet", num_classes=4)
+    model.set_grad_checkpointing()
+    classifier, batch = Classifier(model), {"image": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
+    with pytest.raises(InputError, match="Switch checkpointing off"):
+        bound(classifier, **ALTERNATING)(classifier, batch)
+    model.set_grad_checkpointing(False)
+    bound(classifier, **ALTERNATING)(classifier, batch).total.backward()
+
+
+def test_images_of_other_channels_are_refused(classifier, batch):
+    with pytest.raises(InputError, match="3 channels, and channels=1"):
+        bound(classifier, channels=1, **ALTERNATING)(classifier, batch)
 
 
 def test_what_takes_turns_cannot_be_added():

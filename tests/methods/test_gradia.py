@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lookright import GRADIA
+from lookright import CARE, GRADIA
 
 
 def expected(classifier, batch, reasonable):
@@ -39,6 +39,13 @@ def test_equals_a_loop_over_images(classifier, batch, reasonable, right):
     loss = GRADIA(weight=0.7, reasonable=reasonable)(classifier, batch)
     assert loss.terms["gradia"].item() == pytest.approx(0.7 * attention, rel=1e-5)
     assert (loss.terms["cross_entropy"] + loss.terms["gradia_task"]).item() == pytest.approx(task, rel=1e-5)
+
+
+def test_task_weights_multiply_in_a_sum(classifier, batch):
+    batch["label"] = classifier(batch["image"]).logits.argmax(1)
+    task, _ = expected(classifier, batch, 1.1)
+    terms = (CARE(alpha=0.7) + GRADIA(reasonable=1.1))(classifier, batch).terms
+    assert (terms["cross_entropy"] + terms["gradia_task"]).item() == pytest.approx(0.3 * task, rel=1e-5)
 
 
 def test_gradient_equals_finite_differences(classifier, batch):

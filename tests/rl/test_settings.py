@@ -5,7 +5,7 @@ import pytest
 
 from lookright.cli import main
 from lookright.errors import InputError
-from lookright.methods import ALIGN
+from lookright.methods import ALIGN, CAMAL, DRE, GRADIA
 from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 
 
@@ -31,6 +31,8 @@ def test_a_file_gives_the_same_settings_back(tmp_path):
         ({"num_minibatches": 5}, "num_minibatches = 5 does not divide"),
         ({"num_envs": 1, "num_steps": 4}, "num_minibatches = 4 does not divide .* into parts of two or more"),
         ({"method": ALIGN()}, "ALIGN takes turns with the classifier"),
+        ({"method": GRADIA()}, "GRADIA trains towards the labels"),
+        ({"method": CAMAL() + DRE()}, r"Sum trains towards the labels \(dre_mixture\)"),
         *(
             ({name: 0}, f"{name} = 0; expected 1 or more")
             for name in ("total_timesteps", "num_envs", "num_steps", "num_minibatches", "update_epochs", "episodes")

@@ -1,3 +1,6 @@
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +21,7 @@ def align(**arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, squares, settings):
     out = tmp_path_factory.mktemp("runs") / "align"
-    return train(settings(squares, out, method=align(warmup=0, masker_warmup=1000), epochs=2))
+    return train(settings(squares, out, method=align(warmup=0, masker_warmup=2), epochs=2))
 
 
 def test_the_masks_are_the_maskers_in_a_native_folder(trained, squares, tmp_path):
@@ -45,12 +48,37 @@ def test_another_method_trains_on_them(trained, squares, settings, tmp_path):
     assert (pd.read_csv(run.directory / "metrics.csv")["train/camal"].dropna() != 0).all()
 
 
+@pytest.mark.parametrize("outside", ["../elsewhere.png", "/elsewhere.png"])
+def test_images_outside_of_the_folder_are_refused(trained, own_squares, tmp_path, outside):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table.loc[3, "image"] = outside
+    table.to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match=f"'{outside}' of .* lies outside of it"):
+        write_masks(trained, own_squares, tmp_path / "masked")
+
+
+def test_a_run_that_skips_what_it_cannot_read_does_so_here(trained, own_squares, tmp_path):
+    (own_squares / "images/0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="Cannot read"):
+        write_masks(trained, own_squares, tmp_path / "masked")
+    tolerant = replace(trained, settings=replace(trained.settings, skip_unreadable=True))
+    with pytest.warns(UserWarning, match="Left out: Cannot read"):
+        table = write_masks(tolerant, own_squares, tmp_path / "masked")
+    assert len(read_table(tmp_path / "masked")) == len(table) == len(read_table(own_squares)) - 1
+
+
 def test_what_cannot_be_done_is_said(trained, squares, settings, tmp_path):
     with pytest.raises(InputError, match="exists"):
         write_masks(trained, squares, tmp_path)
     fixed = train(settings(squares, tmp_path / "fixed", method=align(masks="grey", warmup=0), epochs=1))
     with pytest.raises(InputError, match="learned masks"):
         write_masks(fixed, squares, tmp_path / "masked")
+    checkpoint = torch.load(trained.directory / "last.ckpt", weights_only=False)
+    shutil.copytree(trained.directory, tmp_path / "early")
+    checkpoint["state_dict"]["method._extra_state"]["step"] = 0
+    torch.save(checkpoint, tmp_path / "early/last.ckpt")
+    with pytest.raises(InputError, match="has not learned: training ended after 0 steps"):
+        write_masks(load_run(tmp_path / "early"), squares, tmp_path / "masked")
     (trained.directory / "last.ckpt").rename(tmp_path / "last.ckpt")
     with pytest.raises(InputError, match=r"last\.ckpt"):
         write_masks(trained, squares, tmp_path / "masked")

@@ -122,7 +122,7 @@ def test_the_log_holds_both_turns_and_nothing_of_another_step(squares, settings,
 
 
 def test_the_draws_of_a_method_follow_the_seed_of_the_run(squares, settings, tmp_path):
-    method = {"class_path": "ALIGN", "init_args": {"seed": 3, "masks": "random"}}
+    method = {"class_path": "ALIGN", "init_args": {"seed": 3, "masks": "random", "warmup": 0}}
     run = train(settings(squares, tmp_path / "run", method=method, seed=5, epochs=1))
     assert [run.settings.method.seed, run.settings.method.regulariser.seed] == [8, 8]
     assert read_settings(run.directory / "config.yaml").method.init_args.seed == 3
@@ -198,8 +198,17 @@ def test_training_without_a_validation_split(own_squares, settings, tmp_path):
     table = pd.read_csv(own_squares / "labels.csv")
     table[table["split"] != "val"].to_csv(own_squares / "labels.csv", index=False)
     run = train(settings(own_squares, tmp_path / "run"))
-    assert (run.directory / "last.ckpt").is_file()
-    assert (run.directory / "model.safetensors").is_file()
+    assert_equal(load_last_step(run).model.state_dict(), run.classifier.model.state_dict())
+    assert torch.load(run.directory / "last.ckpt", weights_only=False)["global_step"] == 3
+    (run.directory / "model.safetensors").rename(tmp_path / "lost")
+    assert_equal(resume(run.directory).classifier.model.state_dict(), run.classifier.model.state_dict())
+
+
+def test_a_training_that_ends_before_its_method_begins_is_refused(squares, settings, tmp_path):
+    method = {"class_path": "ALIGN", "init_args": {"warmup": 4, "masker_warmup": 2}}
+    with pytest.raises(InputError, match="ALIGN only begins after 6 steps of warming up, and this training has 6"):
+        train(settings(squares, tmp_path / "run", method=method, epochs=1, batch_size=9, accumulate=1))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_method_that_needs_masks_refuses_data_without(own_squares, settings, tmp_path):

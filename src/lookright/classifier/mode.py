@@ -1,4 +1,4 @@
-"""Eval mode that is given back."""
+"""Modes of a model: eval mode that is given back, and activation checkpointing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +24,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for submodule, mode in modes:
             submodule.training = mode
+
+
+def is_checkpointed(module: nn.Module) -> bool:
+    """Whether timm's or Hugging Face's switch is on anywhere; checkpoints of a user's own making cannot be seen."""
+    switches = ("grad_checkpointing", "gradient_checkpointing")
+    return any(getattr(part, switch, False) for part in module.modules() for switch in switches)

@@ -5,11 +5,11 @@ import tarfile
 from pathlib import Path
 
 import pandas as pd
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lookright.errors import InputError
 from lookright.replacing import replacing
 
-IMAGE_TYPES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 VLCS_URL = "https://drive.google.com/uc?id=1skwblH1_okBwxWxmRsp9_qi15hyPpxg8"
 VLCS_MD5 = "8870171eba660927d9668f4e515928e4"
 
@@ -24,7 +24,7 @@ def read_domain_folders(folder: Path) -> pd.DataFrame:
     """
     if not folder.is_dir():
         raise InputError(f"No folder {str(folder)!r}. Expected a folder with the layout domain/class/image.")
-    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*/*") if path.suffix.lower() in IMAGE_TYPES)
+    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*/*") if path.suffix.lower() in IMG_EXTENSIONS)
     rows = [
         {"image": path.as_posix(), "label": path.parts[1], "domain": path.parts[0]}
         for path in paths
@@ -79,6 +79,7 @@ def unpack_vlcs(archive: Path, out: Path, md5: str = VLCS_MD5) -> pd.DataFrame:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != md5:
         raise InputError(f"{str(archive)!r} has the MD5 sum {found}, expected {md5}. Fetch it again from {VLCS_URL}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft:
         with tarfile.open(archive) as tar:
             tar.extractall(draft.parent, filter="data")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lookright.attribution import class_map, minmax
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, evaluating
+from lookright.classifier import Classifier, evaluating, is_checkpointed
 from lookright.errors import InputError, require_one_of
 from lookright.methods.dre import DRE
 from lookright.methods.masker import Masker, UNetMasker
@@ -62,6 +62,7 @@ class ALIGN(Stochastic):
         fill: T.
         masker_lr: the masker's learning rate, in `parameter_groups`. It starts from scratch whatever the classifier
             starts from, and hardly learns at a rate for fine-tuning. Meant for Adam and its kin.
+        channels: of the images, for the masker.
         masker: `light`, four convolutions, or `unet`, a small U-Net that sees more of the image at a time.
         masks: `learned`, or fixed ones instead, for comparison: `given` with the data, the image's `grey` values, or
             `random` smooth ones, new in each step. Fixed masks are followed from the end of `warmup` on.
@@ -89,6 +90,7 @@ class ALIGN(Stochastic):
         ramp: int = 0,
         fill: Perturbation = BLUR,
         masker_lr: float = 2e-3,
+        channels: int = 3,
         masker: Literal["light", "unet"] = "light",
         masks: Masks = "learned",
         normalise_mask: bool = True,
@@ -114,6 +116,7 @@ class ALIGN(Stochastic):
         self.ramp = ramp
         self.fill = fill
         self.masker_lr = masker_lr
+        self.channels = channels
         self.masker: nn.Module | None = None
         self.masker_kind = masker
         self.masks = masks
@@ -129,6 +132,11 @@ class ALIGN(Stochastic):
         return self.masks == "given"
 
     @property
+    def warmup_steps(self) -> int:  # type: ignore[override]
+        """Steps before the classifier follows any mask."""
+        return self.warmup + (self.masker_warmup if self.masks == "learned" else 0)
+
+    @property
     def turn(self) -> Literal["classifier", "masker"]:
         """Whose turn the next step of the optimiser is."""
         if self.masks != "learned" or self.step < self.warmup:
@@ -139,11 +147,10 @@ class ALIGN(Stochastic):
         return "classifier"
 
     def bind(self, classifier: Classifier) -> None:
-        """Build the masker: for the classifier's number of image channels, on its device, in its dtype."""
+        """Build the masker, on the classifier's device, in its dtype."""
         if self.masks == "learned":
             parameter = next(classifier.parameters())
-            channels = next(module.in_channels for module in classifier.modules() if isinstance(module, nn.Conv2d))
-            self.masker = MASKERS[self.masker_kind](channels).to(parameter.device, parameter.dtype)
+            self.masker = MASKERS[self.masker_kind](self.channels).to(parameter.device, parameter.dtype)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The masker, with its learning rate."""
@@ -156,10 +163,15 @@ class ALIGN(Stochastic):
         the mean of p(kept) − p(removed).
 
         Raises:
-            InputError: `bind` was not called.
+            InputError: `bind` was not called, the images have other channels than `channels`, or, in the masker's turn,
+                activation checkpointing is on.
         """
         if self.masks == "learned" and self.masker is None:
             raise InputError("ALIGN has no masker yet: call method.bind(classifier) before you build the optimizer.")
+        if self.masker is not None and batch["image"].shape[1] != self.channels:
+            raise InputError(
+                f"Images of {batch['image'].shape[1]} channels, and channels={self.channels}; expected as many."
+            )
         if self.turn == "masker":
             return self._masker_loss(classifier, batch)
         return self._classifier_loss(classifier, batch)
@@ -182,6 +194,11 @@ class ALIGN(Stochastic):
 
     def _masker_loss(self, classifier: Classifier, batch: Batch) -> Loss:
         assert self.masker is not None
+        if is_checkpointed(classifier):
+            raise InputError(
+                "ALIGN and activation checkpointing: the backward of the masker's turn would run the classifier again, "
+                "no longer frozen. Switch checkpointing off."
+            )
         image, label = batch["image"], batch["label"]
         mask = self.masker(image)
         both, keep = image.repeat(2, 1, 1, 1), torch.cat([mask, 1 - mask])
@@ -222,8 +239,7 @@ class ALIGN(Stochastic):
 
     def _ramp(self) -> float:
         """The share of λ3 in this step."""
-        start = self.warmup + (self.masker_warmup if self.masks == "learned" else 0)
-        return min(1.0, (self.step + 1 - start) / self.ramp) if self.ramp else 1.0
+        return min(1.0, (self.step + 1 - self.warmup_steps) / self.ramp) if self.ramp else 1.0
 
     @torch.no_grad()
     def _mask(self, batch: Batch) -> tuple[Float[Tensor, "B H W"], Float[Tensor, " B"]]:

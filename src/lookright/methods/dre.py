@@ -96,6 +96,11 @@ class DRE(Stochastic):
         self.alpha = alpha
         self.sparsity = sparsity
 
+    @property
+    def task_terms(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The cross-entropy of the mixtures, unless its weight is 0."""
+        return ("dre_mixture",) if self.mixture_weight else ()
+
     def views(self, batch: Batch) -> Mixture:
         """Each image mixed with another of its class (with itself where it is the only one)."""
         generator = self.generator()

@@ -38,6 +38,7 @@ class GRADIA(Method):
     """
 
     needs_mask = True
+    task_terms = ("gradia_task",)
 
     def __init__(self, weight: float = 1.0, reasonable: float = 0.5) -> None:
         super().__init__()

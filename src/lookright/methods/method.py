@@ -1,5 +1,6 @@
 """What every training method is: guidance that is added to a task."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
@@ -61,11 +62,16 @@ class Method(nn.Module):
         needs_mask: without any mask the method has nothing to do.
         takes_turns: the method owns the forward or the schedule and cannot be summed with others.
         task_weight: factor of the task's loss.
+        task_terms: names of the terms that are cross-entropies with the label, parts of a task's loss. A sum scales
+            them as it does the task's, and a policy, whose labels are the actions it took, must not be given them.
+        warmup_steps: steps of the optimiser before what the method is about begins.
     """
 
     needs_mask: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
     task_weight: float = 1.0
+    task_terms: tuple[str, ...] = ()
+    warmup_steps: int = 0
 
     def bind(self, classifier: Classifier) -> None:
         """Build the parameters that the method owns, if any, for this classifier."""
@@ -81,7 +87,7 @@ class Method(nn.Module):
     def guidance(
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Named, weighted terms that join the task's loss; never the task's loss itself.
+        """Named, weighted terms that join the task's loss.
 
         Args:
             classifier: the model that gave `output`.
@@ -144,10 +150,12 @@ class Sum(Method):
     @property
     def task_weight(self) -> float:  # type: ignore[override]
         """The product of the methods' factors."""
-        weight = 1.0
-        for method in self.members:
-            weight *= method.task_weight
-        return weight
+        return math.prod(method.task_weight for method in self.members)
+
+    @property
+    def task_terms(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of all methods."""
+        return tuple(name for method in self.members for name in method.task_terms)
 
     def bind(self, classifier: Classifier) -> None:
         """Bind each method."""
@@ -175,7 +183,8 @@ class Sum(Method):
             for name, term in method.guidance(classifier, output, batch, part).items():
                 if name in terms:
                     raise InputError(f"Two methods of the sum give a term named {name!r}; use each method once.")
-                terms[name] = term
+                others = math.prod(other.task_weight for other in self.members if other is not method)
+                terms[name] = others * term if name in method.task_terms else term
         return terms
 
     def after_step(self) -> None:

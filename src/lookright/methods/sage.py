@@ -6,14 +6,14 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lookright.attribution import minmax
 from lookright.batch import Batch, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, Output, evaluating
+from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
 from lookright.errors import InputError, require_one_of
 from lookright.methods.method import Views
 from lookright.methods.stochastic import Stochastic
@@ -183,7 +183,7 @@ class SAGE(Stochastic):
         # backward, which a training forward in between would change, silently.
         buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
         norms = [module for module in classifier.modules() if isinstance(module, _BatchNorm)]
-        if norms and any(map(_is_checkpointed, classifier.modules())):
+        if norms and is_checkpointed(classifier):
             raise InputError(
                 'batchnorm="original" and activation checkpointing: the backward would recompute the views with the '
                 'statistics of the images. Switch checkpointing off, or take batchnorm="joint".'
@@ -202,11 +202,6 @@ def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> Float[Tensor, "V H W"]:
     if mask.shape[1:] != size:
         mask = functional.interpolate(mask[:, None], size, mode="bilinear", antialias=True)[:, 0]
     return torch.where(high > low, minmax(mask), high)
-
-
-def _is_checkpointed(module: nn.Module) -> bool:
-    """Whether timm's or Hugging Face's switch is on; checkpoints of a user's own making cannot be seen."""
-    return bool(getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False))
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

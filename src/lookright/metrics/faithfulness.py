@@ -166,6 +166,8 @@ def _probability(
             f"map has shape {tuple(map.shape)} and image {tuple(image.shape)}: "
             "expected (B, h, w) and (B, C, H, W), one map for each image"
         )
+    if len(image) == 0:  # Not every model takes an empty batch.
+        return map.new_empty(0, len(shares), dtype=torch.float32)
     rank = _rank(map, image.shape[-2:])
     pixels = image.shape[-2] * image.shape[-1]
     count = torch.tensor([round(share * pixels) for share in shares], device=image.device)

@@ -110,6 +110,11 @@ class PPOSettings:
                 f"{type(self.method).__name__} takes turns with the classifier and cannot guide a policy; "
                 "use CAMAL, CYBORG or ERM."
             )
+        if self.method.task_terms:
+            raise InputError(
+                f"{type(self.method).__name__} trains towards the labels ({', '.join(self.method.task_terms)}), and "
+                "those of a policy are the actions that it took, good or bad; use CAMAL, CYBORG or ERM."
+            )
 
     @property
     def batch_size(self) -> int:

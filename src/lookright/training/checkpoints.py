@@ -16,10 +16,10 @@ from lookright.training.module import Training
 class Checkpoints(Callback):
     """Keeps `last.ckpt` to resume from, and the model's weights at the best validation accuracy.
 
-    A checkpoint is written after each validation and, between them, every `every` steps: to a temporary name, then
-    renamed, so that a killed run leaves the one before. It holds the state of the random number generators; together
-    with the order of the batches, which depends on the seed alone, a resumed run equals an unbroken one bit for bit
-    on the CPU.
+    A checkpoint is written after each validation (without any: at the end) and, between them, every `every` steps: to a
+    temporary name, then renamed, so that a killed run leaves the one before. It holds the state of the random number
+    generators; together with the order of the batches, which depends on the seed alone, a resumed run equals an
+    unbroken one bit for bit on the CPU.
 
     Args:
         path: of `last.ckpt`.
@@ -66,6 +66,11 @@ class Checkpoints(Callback):
         # A checkpoint does not hold gradients that accumulate: it waits for the step that they are for.
         self.is_due = trainer.fit_loop._should_accumulate()
         if not self.is_due:
+            self.write(trainer)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write the last step where no validation does."""
+        if not trainer.enable_validation:
             self.write(trainer)
 
     def write(self, trainer: Trainer) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -218,7 +218,7 @@ def write_evaluation(
         candidates = np.arange(len(table))
     chosen = np.sort(np.random.default_rng(GALLERY_SEED).permutation(candidates)[:gallery])
     samples = [data.samples[row] for row in data.rows(split).index[chosen]]
-    arrays = dict(evaluation.curves)
+    arrays: dict[str, Any] = {**evaluation.curves}
     if samples:
         arrays |= {
             "gallery_row": chosen,

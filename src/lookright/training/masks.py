@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -31,12 +32,18 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
         batch_size: images that the masker sees at a time.
 
     Raises:
-        InputError: the run has no masker, the folder cannot be read, or `out` exists.
+        InputError: the run has no masker or was left before it learned, the folder cannot be read or names images
+            outside of it, or `out` exists.
     """
     masker = _masker(run)
     table = read_table(data)
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
+    for image in table["image"]:
+        if Path(image).is_absolute() or ".." in Path(image).parts:
+            raise InputError(f"Image {image!r} of {str(data)!r} lies outside of it; expected paths within the folder.")
+    if run.settings.skip_unreadable:
+        table = _readable(data, table)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft:
         names = [_mask_name(image) for image in table["image"]]
@@ -68,7 +75,24 @@ def _masker(run: TrainedRun) -> nn.Module:
     method.bind(run.classifier)
     method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
     assert method.masker is not None
+    if method.step <= method.warmup:
+        raise InputError(
+            f"The masker of {str(run.directory)!r} has not learned: training ended after {method.step} steps, and "
+            f"{method.warmup} of warmup come first. Train longer, or with a shorter warmup."
+        )
     return method.masker.eval()
+
+
+def _readable(data: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose images can be read."""
+    kept = []
+    for row, image in enumerate(table["image"]):
+        try:
+            read_image(data / image)
+            kept.append(row)
+        except InputError as error:
+            warnings.warn(f"Left out: {error}", stacklevel=3)
+    return table.iloc[kept].reset_index(drop=True)
 
 
 @torch.no_grad()

@@ -184,26 +184,41 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Normalisat
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
+    method, steps = settings.method, _steps(_batches(settings, data), settings)
+    if method.warmup_steps and steps <= method.warmup_steps:
+        raise InputError(
+            f"{type(method).__name__} only begins after {method.warmup_steps} steps of warming up, and this training "
+            f"has {steps}. Raise --epochs, or lower the method's warmup."
+        )
     add_to_seeds(settings.method, settings.seed)
-    settings.method.bind(classifier)
+    method.bind(classifier)
     return classifier, normalisation
+
+
+def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBatches:
+    return ShuffledBatches(
+        len(data.rows("train")),
+        settings.batch_size,
+        settings.epochs,
+        settings.seed,
+        start=start,
+        rank=int(os.environ.get("LOCAL_RANK", 0)),
+        world_size=settings.devices,
+    )
+
+
+def _steps(batches: ShuffledBatches, settings: RunSettings) -> int:
+    """Optimiser steps of the whole training."""
+    return -(-len(batches) // settings.accumulate)
 
 
 def _fit(
     settings: RunSettings, data: RunData, classifier: Classifier, normalisation: Normalisation, checkpoint: Path | None
 ) -> TrainedRun:
     _quiet_lightning()
-    step = _step(checkpoint)
-    batches = ShuffledBatches(
-        len(data.rows("train")),
-        settings.batch_size,
-        settings.epochs,
-        settings.seed,
-        start=step * settings.accumulate,
-        rank=int(os.environ.get("LOCAL_RANK", 0)),
-        world_size=settings.devices,
-    )
-    training = Training(classifier, settings.method, settings, steps=-(-len(batches) // settings.accumulate))
+    step = _steps_done(checkpoint)
+    batches = _batches(settings, data, start=step * settings.accumulate)
+    training = Training(classifier, settings.method, settings, _steps(batches, settings))
     loader: DataLoader = DataLoader(
         data.dataset("train", settings.size, settings.augmentation, settings.seed),
         batch_sampler=batches,
@@ -269,7 +284,7 @@ def _is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
-def _step(checkpoint: Path | None) -> int:
+def _steps_done(checkpoint: Path | None) -> int:
     return torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"] if checkpoint else 0
 
 
