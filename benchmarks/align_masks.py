@@ -28,8 +28,13 @@ def agreement(run: TrainedRun) -> pd.DataFrame:
     table = table[(table["mask"] != "") & ~table["split"].isin(["train", "val"])]
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary, "masked")
-        learned = write_masks(run, folder, out).set_index("image")["mask"]
+        tested, out = Path(temporary, "tested"), Path(temporary, "masked")
+        tested.mkdir()
+        for path in folder.iterdir():
+            (tested / path.name).symlink_to(path.resolve())
+        (tested / "labels.csv").unlink()
+        table.to_csv(tested / "labels.csv", index=False)
+        learned = write_masks(run, tested, out).set_index("image")["mask"]
         for split, images in table.groupby("split"):
             scores = []
             for image, mask in zip(images["image"], images["mask"], strict=True):

@@ -1,7 +1,8 @@
-"""Does the scenery mislead the model at all? If not, moving its attention cannot help.
+"""Does the scenery mislead the model at all? If not, there is nothing to gain from looking away from it.
 
-For every finished run of a method of a study, and each split that has masks: the accuracy on the masked images as they
-are (`image`), with all but the evidence in-painted (`evidence`), and with the evidence in-painted (`scenery`).
+It misleads where the accuracy on `scenery` is below chance. For every finished run of a method of a study, and each
+split that has masks: the accuracy on the masked images as they are (`image`), with all but the evidence in-painted
+(`evidence`), and with the evidence in-painted (`scenery`).
 
     python benchmarks/evidence_alone.py runs/align_bestiary ERM ALIGN
 """
