@@ -113,7 +113,7 @@ def inpaint(image: Image, keep: Keep, iterations: int = 16) -> Image:
     with torch.autocast(image.device.type, enabled=False):
         # The trace of every pixel keeps the weighted means below defined, and decides only where nothing is kept.
         solution = _diffuse(image.float(), keep.float().unsqueeze(1).clamp_min(1e-12), iterations)
-        return _mean_of_neighbours(solution).to(image.dtype)
+        return (_sum_of_neighbours(solution) / 4).to(image.dtype)
 
 
 def _diffuse(image: Tensor, keep: Tensor, iterations: int) -> Tensor:
@@ -124,16 +124,22 @@ def _diffuse(image: Tensor, keep: Tensor, iterations: int) -> Tensor:
     # One kept pixel of the four ties its cell; a weaker `keep` counts four times as much on a grid twice as wide.
     coarse = _diffuse(coarse, (4 * weight).clamp_max(1), iterations)
     filled = F.interpolate(coarse, image.shape[-2:], mode="bilinear")
+    kept, share = keep * image, (1 - keep) / 4
     for _ in range(iterations):
-        filled = keep * image + (1 - keep) * _mean_of_neighbours(filled)
+        filled = torch.addcmul(kept, share, _sum_of_neighbours(filled))
     return filled
 
 
-def _mean_of_neighbours(image: Tensor) -> Tensor:
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    vertical = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]
-    horizontal = padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
-    return (vertical + horizontal) / 4
+def _sum_of_neighbours(image: Tensor) -> Tensor:
+    # In place: padded copies would take more than twice the time, and this is most of SAGE's step on a small network.
+    total = torch.cat([image[..., :1, :], image[..., :-1, :]], -2)
+    total[..., :-1, :] += image[..., 1:, :]
+    total[..., -1, :] += image[..., -1, :]
+    total[..., 1:] += image[..., :-1]
+    total[..., 0] += image[..., 0]
+    total[..., :-1] += image[..., 1:]
+    total[..., -1] += image[..., -1]
+    return total
 
 
 class Perturbation(ABC):
