@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.data.images import read_image
+from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.methods import ALIGN
@@ -42,14 +42,16 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
     for image in table["image"]:
         if Path(image).is_absolute() or ".." in Path(image).parts:
             raise InputError(f"Image {image!r} of {str(data)!r} lies outside of it; expected paths within the folder.")
-    if run.settings.skip_unreadable:
-        table = _readable(data, table)
+    settings, bare = run.settings, table.assign(mask="", box="")
+    table, samples, skipped = read_samples(data, bare, settings.skip_unreadable, settings.cache)
+    for message in skipped:
+        warnings.warn(f"Left out: {message}", stacklevel=2)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft:
         names = [_mask_name(image) for image in table["image"]]
         for start in range(0, len(table), batch_size):
             rows = slice(start, start + batch_size)
-            images = [read_image(data / image).as_subclass(Tensor) for image in table["image"][rows]]
+            images = [samples[row].image.as_subclass(Tensor) for row in range(len(table))[rows]]
             for image, mask, name in zip(images, _masks(masker, run, images), names[rows], strict=True):
                 grown = functional.interpolate(mask[None, None], image.shape[1:], mode="bilinear")[0, 0]
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,18 +83,6 @@ def _masker(run: TrainedRun) -> nn.Module:
             f"{method.warmup} of warmup come first. Train longer, or with a shorter warmup."
         )
     return method.masker.eval()
-
-
-def _readable(data: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose images can be read."""
-    kept = []
-    for row, image in enumerate(table["image"]):
-        try:
-            read_image(data / image)
-            kept.append(row)
-        except InputError as error:
-            warnings.warn(f"Left out: {error}", stacklevel=3)
-    return table.iloc[kept].reset_index(drop=True)
 
 
 @torch.no_grad()
