@@ -149,8 +149,12 @@ def curve(name: str, label: str, fraction: np.ndarray, curves: Sequence[np.ndarr
 
 
 def _look(index: int) -> tuple[str, str]:
-    """Colour and marker of a method; past the last colour each takes the next marker, as in the page's legends."""
-    return _SERIES[index % SERIES], MARKERS[(index + index // SERIES) % SERIES]
+    return _SERIES[index % SERIES], MARKERS[shape(index)]
+
+
+def shape(index: int) -> int:
+    """Which marker a method has: past the last colour each colour takes the next one."""
+    return (index + index // SERIES) % SERIES
 
 
 def _half(score: Score) -> float | None:

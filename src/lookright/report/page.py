@@ -58,6 +58,7 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         marker_paths=figure.MARKER_PATHS,
+        shape=figure.shape,
         colours=gallery.colour_bar(),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
