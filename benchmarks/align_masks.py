@@ -31,8 +31,8 @@ def agreement(run: TrainedRun) -> pd.DataFrame:
         tested, out = Path(temporary, "tested"), Path(temporary, "masked")
         tested.mkdir()
         for path in folder.iterdir():
-            (tested / path.name).symlink_to(path.resolve())
-        (tested / "labels.csv").unlink()
+            if path.name != "labels.csv":
+                (tested / path.name).symlink_to(path.resolve())
         table.to_csv(tested / "labels.csv", index=False)
         learned = write_masks(run, tested, out).set_index("image")["mask"]
         for split, images in table.groupby("split"):

@@ -8,6 +8,7 @@ split that has masks: the accuracy on the masked images as they are (`image`), w
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ import torch
 from lookright.perturb import blend, inpaint
 from lookright.training.run import TrainedRun, load_run
 from lookright.training.run_data import load_data
+
+RESULTS = Path(__file__).parent / "results"
 
 
 @torch.no_grad()
@@ -36,7 +39,9 @@ def accuracies(run: TrainedRun) -> pd.DataFrame:
             correct.append(torch.stack([*views], 1))
         means = torch.cat(correct).float().mean(0).tolist()
         row = dict(zip(("image", "evidence", "scenery"), means, strict=True))
-        rows.append({"name": settings.name, "protocol": run.directory.parts[-3], "split": split, **row})
+        rows.append(
+            {"name": settings.name, "protocol": run.directory.parts[-3], "seed": settings.seed, "split": split, **row}
+        )
     return pd.DataFrame(rows)
 
 
@@ -45,9 +50,16 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("methods", nargs="+", help="as the study names them")
     arguments = parser.parse_args()
-    runs = [load_run(path.parent) for path in sorted(arguments.study.glob("runs/**/model.safetensors"))]
-    table = pd.concat([accuracies(run) for run in runs if run.settings.name in arguments.methods])
-    print(table.groupby(["protocol", "split", "name"], sort=False).mean().round(3).to_string())
+    results = sorted(arguments.study.glob("runs/**/result.json"))
+    found = [path.parent for path in results if json.loads(path.read_text())["name"] in arguments.methods]
+    table = pd.concat([accuracies(load_run(directory)) for directory in found])
+    table.to_csv(RESULTS / f"evidence_alone_{arguments.study.name}.csv", index=False)
+    print(
+        table.groupby(["protocol", "split", "name"], sort=False)[["image", "evidence", "scenery"]]
+        .mean()
+        .round(3)
+        .to_string()
+    )
 
 
 if __name__ == "__main__":
