@@ -104,11 +104,18 @@ def test_a_baseline_that_is_best_is_not_outshone(said):
 
 
 def test_open_set_and_return_are_told(said):
-    methods = {"ERM": {"auroc_energy": [0.70, 0.72, 0.71]}, "SAGE": {"auroc_energy": [0.80, 0.81, 0.815]}}
+    methods = {"ERM": {"auroc": [0.70, 0.72, 0.71]}, "SAGE": {"auroc": [0.80, 0.81, 0.815]}}
     (text,) = said(methods).values()
-    assert text.startswith("SAGE told unknown images from known ones with an AUROC (energy) of 0.808, 0.098 above ERM")
+    assert text.startswith("SAGE told unknown images from known ones with an AUROC of 0.808, 0.098 above ERM")
     methods = {"ERM": {"return": [10.0, 12.0]}, "CAMAL": {"return": [10.5, 11.9]}}
     assert "which is no clear difference" in said(methods)["CAMAL"]
+
+
+def test_one_score_of_the_open_set_is_told(said):
+    scores = {"auroc": [0.70, 0.72, 0.71], "auroc_energy": [0.80, 0.81, 0.815]}
+    (text,) = said({"ERM": scores, "SAGE": scores}).values()
+    assert text.count("AUROC") == 1
+    assert "energy" not in text
 
 
 def test_open_set_names_the_split_where_there_are_several(tmp_path):

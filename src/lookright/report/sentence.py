@@ -11,7 +11,7 @@ SPLITS = {
     "unseen": "unseen domains",
     "test": "the test images",
 }
-# Beside accuracy and attention, the metrics that the summary tells: those whose name begins so.
+# Beside accuracy and attention, the metrics that the summary tells; AUROC with other scores is in the tables.
 ALSO_TOLD = {"auroc": "told unknown images from known ones with an", "return": "reached a mean"}
 
 
@@ -105,12 +105,11 @@ def _also(section: Section, name: str) -> list[str]:
     sentences = []
     for split in section.splits:
         for column in section.metrics_of(split):
-            verb = next((verb for prefix, verb in ALSO_TOLD.items() if column.startswith(prefix)), None)
             scores = _scores(section, split, column)
-            if verb is None or name not in scores:
+            if column not in ALSO_TOLD or name not in scores:
                 continue
             score, difference = scores[name], scores[name].difference
-            said = f"{name} {verb} {metric(column).label} of {decimal(score.mean.value)}"
+            said = f"{name} {ALSO_TOLD[column]} {metric(column).label} of {decimal(score.mean.value)}"
             if sum(column in section.metrics_of(other) for other in section.splits) > 1:
                 said += f" on {split_words(split)}"
             if difference is None:
