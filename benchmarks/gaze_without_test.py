@@ -9,9 +9,10 @@ those of FOLDER, and their fourth root, which covers more of an image.
 import argparse
 import os
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageStat
 
 EXPONENTS = {"narrow": 1.0, "wide": 0.25}
 
@@ -27,14 +28,18 @@ def main() -> None:
         out = arguments.out.with_name(f"{arguments.out.name}_{name}")
         lookup = [round(255 * (value / 255) ** exponent) for value in range(256)]
         masks = [f"masks/{Path(mask).name}" for mask in table["mask"]]
+        coverage = []
         (out / "masks").mkdir(parents=True, exist_ok=True)
         for source, mask in zip(table["mask"], masks, strict=True):
             with Image.open(arguments.folder / source) as opened:
-                opened.convert("L").point(lookup).save(out / mask)
+                saliency = opened.convert("L").point(lookup)
+            saliency.save(out / mask)
+            coverage.append(ImageStat.Stat(saliency).mean[0] / 255)
         images = [os.path.relpath(arguments.folder / image, out) for image in table["image"]]
         table.assign(image=images, mask=masks)[["image", "label", "mask", "split"]].to_csv(
             out / "labels.csv", index=False
         )
+        print(f"{out}: the masks cover {mean(coverage):.1%} of an image")
 
 
 if __name__ == "__main__":
