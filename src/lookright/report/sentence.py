@@ -104,12 +104,12 @@ def _also(section: Section, name: str) -> list[str]:
     """A sentence per split and metric of `ALSO_TOLD`."""
     sentences = []
     for split in section.splits:
-        for column in section.metrics_of(split):
+        for column, verb in ALSO_TOLD.items():
             scores = _scores(section, split, column)
-            if column not in ALSO_TOLD or name not in scores:
+            if name not in scores:
                 continue
             score, difference = scores[name], scores[name].difference
-            said = f"{name} {ALSO_TOLD[column]} {metric(column).label} of {decimal(score.mean.value)}"
+            said = f"{name} {verb} {metric(column).label} of {decimal(score.mean.value)}"
             if sum(column in section.metrics_of(other) for other in section.splits) > 1:
                 said += f" on {split_words(split)}"
             if difference is None:
