@@ -38,8 +38,8 @@ class OpenSet(Stratified):
         unknown = set(self.unknown)
         if not unknown or not unknown.issubset(labels) or len(labels) - len(unknown) < 2:
             raise InputError(
-                f"unknown is {', '.join(self.unknown) or 'empty'}. Expected one or more of the table's labels, with two or more left to learn; "
-                f"the labels are {', '.join(labels)}."
+                f"unknown is {', '.join(self.unknown) or 'empty'}. Expected some of the table's labels, with two or "
+                f"more left to learn; the labels are {', '.join(labels)}."
             )
         divided = self._divide(table, seed, "test")
         divided.loc[divided["label"].isin(unknown), "split"] = "unknown"
