@@ -259,5 +259,7 @@ def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
     content = yaml.safe_load(selection.read_text())
     content["protocols"]["photo"]["epochs"] = 7
     selection.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"would share the directory 'runs/cross-validation/oil-and-photo-\w+/ERM/fast/"):
+    with pytest.raises(
+        InputError, match=r"would share the directory 'runs/cross-validation/oil-and-photo-\w+/ERM/fast/"
+    ):
         run_study(selection, tmp_path / "out")
