@@ -78,7 +78,7 @@ def counts(assigned: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 class TestShortcut:
-    assigned = Shortcut(rho=0.9).assign(BESTIARY)
+    assigned = Shortcut(rho=0.9, labels=KNOWN_CREATURES).assign(BESTIARY)
 
     def test_each_label_lies_in_its_own_domain_in_a_share_rho_of_train_and_val(self):
         for split, least in (("train", 1500), ("val", 150)):
@@ -118,10 +118,11 @@ class TestShortcut:
         own = [tuple(counts(Shortcut().assign(table, seed=seed), "train").idxmax(axis=1)) for seed in range(10)]
         assert len(set(own)) > 5
 
-    def test_unknown_creatures_are_left_out_unless_named(self):
-        assert set(self.assigned["label"]) == set(KNOWN_CREATURES)
-        named = Shortcut(labels=["Archvile", "Demon"], train_domains=2).assign(BESTIARY)
-        assert set(named["label"]) == {"Archvile", "Demon"}
+    def test_all_labels_are_used_whatever_their_names_unless_some_are_named(self):
+        table = make_table(["Archvile", "Demon"], LEVELS, images=4)
+        assert set(Shortcut(train_domains=2).assign(table)["label"]) == {"Archvile", "Demon"}
+        named = Shortcut(labels=["Archvile", "Fatso"], train_domains=2).assign(BESTIARY)
+        assert set(named["label"]) == {"Archvile", "Fatso"}
 
     @given(st.integers(2, 5), st.integers(0, 3), st.floats(0, 1), st.integers(4, 60), st.integers(0, 9))
     @settings(max_examples=50, deadline=None)
@@ -219,14 +220,14 @@ def test_at_most_so_many_images_of_each_pair():
 
 
 def test_open_set_keeps_unknown_labels_from_training():
-    assigned = OpenSet().assign(BESTIARY)
-    assert OpenSet().open_set_splits == {"unknown"}
+    assigned = OpenSet(unknown=UNKNOWN_CREATURES).assign(BESTIARY)
+    assert OpenSet(unknown=UNKNOWN_CREATURES).open_set_splits == {"unknown"}
     assert set(assigned.loc[assigned["split"] == "unknown", "label"]) == set(UNKNOWN_CREATURES)
     assert set(assigned.loc[assigned["split"] != "unknown", "label"]) == set(KNOWN_CREATURES)
     assert OpenSet.test_splits(assigned) == ["test", "unknown"]
 
 
-@pytest.mark.parametrize("unknown", [None, [], ["nix"], ["a", "b"]])
+@pytest.mark.parametrize("unknown", [[], ["nix"], ["a", "b"]])
 def test_open_set_needs_known_and_unknown_labels(unknown):
     with pytest.raises(InputError, match="the labels are a, b, c"):
         OpenSet(unknown=unknown).assign(SMALL)

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookright.data.engine import start
+from lookright.data.bestiary.engine import start
 from lookright.errors import InputError
 from lookright.rl import environments as module
 from lookright.rl.environments import (

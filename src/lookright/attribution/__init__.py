@@ -1,39 +1,30 @@
 """Maps of what a classifier looks at: batched, on the device, differentiable."""
 
-from lookright.attribution.attention_gradient import attention_gradient
-from lookright.attribution.attention_rollout import attention_rollout
-from lookright.attribution.cam import cam
-from lookright.attribution.class_map import class_map
-from lookright.attribution.grad_cam import grad_cam
-from lookright.attribution.grad_cam_plus_plus import grad_cam_plus_plus
-from lookright.attribution.hires_cam import hires_cam
-from lookright.attribution.input_gradient import input_gradient
-from lookright.attribution.input_x_gradient import input_x_gradient
-from lookright.attribution.layer_cam import layer_cam
-from lookright.attribution.maps import FEATURE_MAPS, IMAGE_MAPS, MAPS, REFERENCE_MAPS, Map
-from lookright.attribution.normalise import minmax, relu, sum_to_one
-from lookright.attribution.reference import integrated_gradients, occlusion, smooth_grad
-
-__all__ = [
-    "FEATURE_MAPS",
-    "IMAGE_MAPS",
-    "MAPS",
-    "REFERENCE_MAPS",
-    "Map",
-    "attention_gradient",
-    "attention_rollout",
-    "cam",
-    "class_map",
-    "grad_cam",
-    "grad_cam_plus_plus",
-    "hires_cam",
-    "input_gradient",
-    "input_x_gradient",
-    "integrated_gradients",
-    "layer_cam",
-    "minmax",
-    "occlusion",
-    "relu",
-    "smooth_grad",
-    "sum_to_one",
-]
+from lookright.attribution.attention_gradient import attention_gradient as attention_gradient
+from lookright.attribution.attention_rollout import attention_rollout as attention_rollout
+from lookright.attribution.cam import cam as cam
+from lookright.attribution.class_map import class_map as class_map
+from lookright.attribution.contrast import common_share as common_share
+from lookright.attribution.contrast import contrast as contrast
+from lookright.attribution.contrast import contrast_similar as contrast_similar
+from lookright.attribution.contrast import contrast_softmax as contrast_softmax
+from lookright.attribution.grad_cam import grad_cam as grad_cam
+from lookright.attribution.grad_cam_plus_plus import grad_cam_plus_plus as grad_cam_plus_plus
+from lookright.attribution.hires_cam import hires_cam as hires_cam
+from lookright.attribution.input_gradient import input_gradient as input_gradient
+from lookright.attribution.input_x_gradient import input_x_gradient as input_x_gradient
+from lookright.attribution.layer_cam import layer_cam as layer_cam
+from lookright.attribution.maps import explain_prediction as explain_prediction
+from lookright.attribution.maps import find_map as find_map
+from lookright.attribution.normalise import minmax as minmax
+from lookright.attribution.normalise import relu as relu
+from lookright.attribution.normalise import sum_to_one as sum_to_one
+from lookright.attribution.reference import integrated_gradients as integrated_gradients
+from lookright.attribution.reference import occlusion as occlusion
+from lookright.attribution.reference import smooth_grad as smooth_grad
+from lookright.attribution.registry import MAPS as MAPS
+from lookright.attribution.registry import Map as Map
+from lookright.attribution.registry import start_of as start_of
+from lookright.attribution.registry import starts_from as starts_from
+from lookright.attribution.target import Target as Target
+from lookright.attribution.target import predicted_class as predicted_class

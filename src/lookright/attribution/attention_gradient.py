@@ -1,15 +1,19 @@
 """Attention weighted by its gradient."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.attention import identity, per_image, to_patches, token_attention
 from lookright.attribution.gradient import target_gradient
+from lookright.attribution.registry import registered, starts_from
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def attention_gradient(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
+@registered
+@starts_from("image")
+def attention_gradient(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
     """R ← R + Ā R, block by block from R = I, with Ā = mean over heads of ReLU(∂logit[target]/∂A ⊙ A).
 
     A is softmax(QKᵀ/√d). The map is the row of R of the tokens that the head reads: the class token, the mean of class
@@ -21,7 +25,7 @@ def attention_gradient(classifier: Classifier, output: Output, target: Int[Tenso
     Args:
         classifier: gave the output.
         output: of `classifier(image.requires_grad_())`: the probabilities are read from its graph.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
 
     Raises:
         InputError: if the output carries no graph from the image to the logits, or the model has no attention between

@@ -1,16 +1,18 @@
 """Attention rollout."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.attention import identity, per_image, to_patches, token_attention
+from lookright.attribution.registry import registered, starts_from
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def attention_rollout(
-    classifier: Classifier, output: Output, target: Int[Tensor, " B"] | None = None
-) -> Float[Tensor, "B h w"]:
+@registered
+@starts_from("image")
+def attention_rollout(classifier: Classifier, output: Output, target: Target | None = None) -> Float[Tensor, "B h w"]:
     """A = Ã_L ⋯ Ã_1 in the row of the class token, with Ã_l = ½ mean over heads of softmax(QKᵀ/√d) + ½ I.
 
     Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, equation 1. The row is that of the tokens

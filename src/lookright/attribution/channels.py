@@ -5,6 +5,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from lookright.errors import require_one_of
+
 Channels = Literal["absolute", "signed", "maximum"]
 """absolute: Σ_c |a_c|; signed: Σ_c a_c; maximum: max_c |a_c|."""
 
@@ -17,6 +19,7 @@ def over_channels(attribution: Float[Tensor, "B C H W"], channels: Channels) -> 
     >>> [over_channels(attribution, channels).item() for channels in ("absolute", "signed", "maximum")]
     [5.0, -1.0, 3.0]
     """
+    require_one_of("channels", channels, ("absolute", "signed", "maximum"))
     if channels == "signed":
         return attribution.sum(1)
     return attribution.abs().sum(1) if channels == "absolute" else attribution.abs().amax(1)

@@ -1,15 +1,18 @@
 """Grad-CAM."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.gradient import feature_gradient
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def grad_cam(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
+@registered
+def grad_cam(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
     """A = Σ_k α_k F_k, where α_k is the mean over the grid of ∂logit[target]/∂F_k; no ReLU, which is a normaliser.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,

@@ -1,15 +1,18 @@
 """Grad-CAM++."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.gradient import feature_gradient
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def grad_cam_plus_plus(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
+@registered
+def grad_cam_plus_plus(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
     """A = Σ_k w_k F_k, w_k = Σ_ij α_k^ij ReLU(g_k^ij), α_k^ij = (g_k^ij)² / (2 (g_k^ij)² + Σ_ab F_k^ab (g_k^ij)³).
 
     Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks",

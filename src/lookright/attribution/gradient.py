@@ -1,15 +1,16 @@
 """The gradients that maps are made of."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.target import Target, direction
 from lookright.classifier import Output
 from lookright.errors import InputError
 
 
-def feature_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B C h w"]:
+def feature_gradient(output: Output, target: Target) -> Float[Tensor, "B C h w"]:
     """∂logit[target]/∂features in float32, from the features only: nothing below them is differentiated.
 
     It stays in the graph while gradients are enabled, so that a loss on the map reaches every parameter along both
@@ -31,7 +32,7 @@ def feature_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor,
     return at_least_float32(gradient[output.start : output.start + len(output.logits)])
 
 
-def image_gradient(output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
+def image_gradient(output: Output, target: Target) -> Float[Tensor, "B C H W"]:
     """∂logit[target]/∂image in float32; in the graph while gradients are enabled.
 
     Raises:
@@ -58,10 +59,12 @@ def image_in_graph(output: Output) -> Float[Tensor, "N C H W"]:
     return image
 
 
-def target_gradient(output: Output, target: Int[Tensor, " B"], inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """∂logit[target]/∂input for each input; None for inputs that are not on the path to the logits."""
-    with torch.enable_grad():
-        score = output.logits.gather(1, target[:, None]).sum()
+def target_gradient(output: Output, target: Target, inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """∂logit[target]/∂input for each input; None for inputs that are not on the path to the logits.
+
+    Weights of logits as the target are constants of this gradient, and in the graph of the result.
+    """
+    weight = direction(output, target).to(output.logits.dtype)
     return torch.autograd.grad(
-        score, inputs, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
+        output.logits, inputs, weight, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
     )

@@ -1,15 +1,18 @@
 """HiResCAM."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.gradient import feature_gradient
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def hires_cam(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
+@registered
+def hires_cam(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
     """A = Σ_k (∂logit[target]/∂F_k) ⊙ F_k: the gradient is not averaged over the grid, as Grad-CAM does.
 
     Draelos and Carin, "Use HiResCAM instead of Grad-CAM for Faithful Explanations of Convolutional Neural Networks",

@@ -1,15 +1,19 @@
 """The gradient at the input, known as saliency or vanilla gradient."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.channels import Channels, over_channels
 from lookright.attribution.gradient import image_gradient
+from lookright.attribution.registry import registered, starts_from
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
+@registered
+@starts_from("image")
 def input_gradient(
-    classifier: Classifier, output: Output, target: Int[Tensor, " B"], channels: Channels = "absolute"
+    classifier: Classifier, output: Output, target: Target, channels: Channels = "absolute"
 ) -> Float[Tensor, "B H W"]:
     """A = Σ_c |∂logit[target]/∂image_c|, on the grid of the image.
 
@@ -19,7 +23,7 @@ def input_gradient(
     Args:
         classifier: gave the output.
         output: of `classifier(image.requires_grad_())`.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
         channels: how the channels of a pixel become one value: `absolute` Σ|·|, `signed` Σ, or `maximum` max|·|.
 
     Raises:

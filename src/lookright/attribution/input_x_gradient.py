@@ -1,17 +1,21 @@
 """Input × gradient."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.channels import Channels, over_channels
 from lookright.attribution.gradient import image_gradient
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered, starts_from
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
+@registered
+@starts_from("image")
 def input_x_gradient(
-    classifier: Classifier, output: Output, target: Int[Tensor, " B"], channels: Channels = "signed"
+    classifier: Classifier, output: Output, target: Target, channels: Channels = "signed"
 ) -> Float[Tensor, "B H W"]:
     """A = Σ_c image_c ⊙ ∂logit[target]/∂image_c, on the grid of the image: first-order contributions of the pixels.
 
@@ -21,7 +25,7 @@ def input_x_gradient(
     Args:
         classifier: gave the output.
         output: of `classifier(image.requires_grad_())`.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
         channels: how the channels of a pixel become one value: `absolute` Σ|·|, `signed` Σ, or `maximum` max|·|.
 
     Raises:

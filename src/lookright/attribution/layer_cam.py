@@ -1,15 +1,18 @@
 """LayerCAM."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.gradient import feature_gradient
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered
+from lookright.attribution.target import Target
 from lookright.classifier import Classifier, Output
 
 
-def layer_cam(classifier: Classifier, output: Output, target: Int[Tensor, " B"]) -> Float[Tensor, "B h w"]:
+@registered
+def layer_cam(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
     """A = Σ_k ReLU(∂logit[target]/∂F_k) ⊙ F_k; no ReLU of the sum, which is a normaliser.
 
     Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE Transactions on Image

@@ -9,19 +9,23 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.channels import Channels, over_channels
 from lookright.attribution.precision import at_least_float32
+from lookright.attribution.registry import registered, starts_from
+from lookright.attribution.target import Target, direction
 from lookright.classifier import Classifier, Output, evaluating
 from lookright.errors import InputError
 
 
+@registered
+@starts_from("model")
 def integrated_gradients(
     classifier: Classifier,
     output: Output,
-    target: Int[Tensor, " B"],
+    target: Target,
     channels: Channels = "signed",
     steps: int = 32,
     chunk_size: int = 64,
@@ -34,7 +38,7 @@ def integrated_gradients(
     Args:
         classifier: gave the output.
         output: its `image` is explained.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
         channels: how the channels of a pixel become one value: `absolute` Σ|·|, `signed` Σ, or `maximum` max|·|.
         steps: forwards and backwards per image (Gauss-Legendre quadrature).
         chunk_size: images per forward.
@@ -42,17 +46,22 @@ def integrated_gradients(
     Raises:
         InputError: if captum is not installed, or the output has no image.
     """
-    with _evaluation(classifier, output) as (captum, forward, image):
+    with _evaluation(classifier, output, target) as (captum, forward, image, weight):
         attribution = captum.IntegratedGradients(forward).attribute(
-            image, target=target, n_steps=steps, internal_batch_size=max(chunk_size, len(image))
+            image,
+            additional_forward_args=(weight,),
+            n_steps=steps,
+            internal_batch_size=max(chunk_size, len(image)),
         )
         return over_channels(at_least_float32(attribution), channels)
 
 
+@registered
+@starts_from("model")
 def smooth_grad(
     classifier: Classifier,
     output: Output,
-    target: Int[Tensor, " B"],
+    target: Target,
     channels: Channels = "absolute",
     samples: int = 16,
     noise: float = 0.15,
@@ -66,7 +75,7 @@ def smooth_grad(
     Args:
         classifier: gave the output.
         output: its `image` is explained.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
         channels: how the channels of a pixel become one value: `absolute` Σ|·|, `signed` Σ, or `maximum` max|·|.
         samples: noisy copies of each image.
         noise: standard deviation of the Gaussian noise, as a share of each image's range of values. The paper
@@ -77,25 +86,28 @@ def smooth_grad(
     Raises:
         InputError: if captum is not installed, or the output has no image.
     """
-    with _evaluation(classifier, output) as (captum, forward, image), _seeded(seed, image.device):
+    with _evaluation(classifier, output, target) as (captum, forward, image, weight), _seeded(seed, image.device):
         # captum's noise is the same for all images, so they are brought to the same range, and their gradients back.
         span = (image.amax((1, 2, 3), True) - image.amin((1, 2, 3), True)).clamp_min(torch.finfo(image.dtype).eps)
-        gradient = captum.NoiseTunnel(captum.Saliency(lambda scaled, span: forward(scaled * span))).attribute(
+        gradient = captum.NoiseTunnel(
+            captum.Saliency(lambda scaled, weight, span: forward(scaled * span, weight))
+        ).attribute(
             image / span,
             nt_samples=samples,
             nt_samples_batch_size=max(1, chunk_size // len(image)),
             stdevs=noise,
-            target=target,
-            additional_forward_args=(span,),
+            additional_forward_args=(weight, span),
             abs=False,
         )
         return over_channels(at_least_float32(gradient / span), channels)
 
 
+@registered
+@starts_from("model")
 def occlusion(
     classifier: Classifier,
     output: Output,
-    target: Int[Tensor, " B"],
+    target: Target,
     window: int = 16,
     stride: int = 8,
     chunk_size: int = 64,
@@ -108,7 +120,7 @@ def occlusion(
     Args:
         classifier: gave the output.
         output: its `image` is explained.
-        target: (B,) the class to explain.
+        target: (B,) the class to explain, or (B, K) the weight of each logit.
         window: side of the square, in pixels.
         stride: step from one square to the next, in pixels; at most `window`, so that every pixel is covered.
         chunk_size: images per forward.
@@ -116,7 +128,7 @@ def occlusion(
     Raises:
         InputError: if captum is not installed, the output has no image, or the squares do not fit.
     """
-    with _evaluation(classifier, output) as (captum, forward, image), torch.no_grad():
+    with _evaluation(classifier, output, target) as (captum, forward, image, weight), torch.no_grad():
         if not 0 < stride <= window <= min(image.shape[2:]):
             raise InputError(
                 f"occlusion got window={window} and stride={stride} for images of {tuple(image.shape[2:])}. "
@@ -126,7 +138,7 @@ def occlusion(
             image,
             sliding_window_shapes=(image.shape[1], window, window),
             strides=(image.shape[1], stride, stride),
-            target=target,
+            additional_forward_args=(weight,),
             perturbations_per_eval=max(1, chunk_size // len(image)),
         )
         return at_least_float32(attribution[:, 0])  # A square covers all channels: they have the same value.
@@ -134,9 +146,12 @@ def occlusion(
 
 @contextmanager
 def _evaluation(
-    classifier: Classifier, output: Output
-) -> Iterator[tuple[ModuleType, Callable[[Tensor], Tensor], Tensor]]:
-    """captum, image to logits in eval mode, and the images on their own: captum changes requires_grad and .grad."""
+    classifier: Classifier, output: Output, target: Target
+) -> Iterator[tuple[ModuleType, Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]]:
+    """captum, the score of an image and weights of its logits in eval mode, the images, and these weights.
+
+    The images are on their own: captum changes requires_grad and .grad.
+    """
     try:
         from captum import attr
     except ImportError as error:
@@ -146,7 +161,13 @@ def _evaluation(
     if output.image is None:
         raise InputError("The output has no image to explain. Take the output of classifier(image).")
     with torch.inference_mode(False), torch.enable_grad(), evaluating(classifier):
-        yield attr, lambda image: classifier(image).logits, output.image.detach().clone()
+        weight = direction(output, target).detach()
+        yield (
+            attr,
+            lambda image, weight: (classifier(image).logits * weight).sum(1),
+            output.image.detach().clone(),
+            weight,
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from jaxtyping import Float32, UInt8
 from scipy import sparse
 
-from lookright.data.engine import PATIENCE, start, start_method
+from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
 
 SCENARIOS: dict[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from torch.distributions import Categorical
 from torch.utils.tensorboard import SummaryWriter
 
 from lookright.batch import Batch
-from lookright.data.engine import ATTEMPTS
+from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import replacing

@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lookright.data import bestiary as module
-from lookright.data import engine
-from lookright.data.bestiary import CREATURES, KNOWN_CREATURES, LEVELS, UNKNOWN_CREATURES, render_bestiary
+from lookright.data.bestiary import CREATURES, KNOWN_CREATURES, LEVELS, UNKNOWN_CREATURES, engine, render_bestiary
+from lookright.data.bestiary import render as module
 from lookright.errors import InputError
 
 pytest.importorskip("vizdoom")

@@ -17,8 +17,8 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from lookright.data.engine import in_own_process
-from lookright.data.freedoom import RADIUS, Level, Photograph
+from lookright.data.bestiary.engine import in_own_process
+from lookright.data.bestiary.freedoom import RADIUS, Level, Photograph
 from lookright.errors import InputError
 from lookright.replacing import replacing
 

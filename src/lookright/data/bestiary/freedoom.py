@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from lookright.data.engine import start
+from lookright.data.bestiary.engine import start
 from lookright.errors import InputError
 
 LEVEL_NAMES = tuple(f"MAP{number:02d}" for number in range(1, 33))

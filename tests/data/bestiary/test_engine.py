@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lookright.data import engine
-from lookright.data.engine import in_own_process, start
+from lookright.data.bestiary import engine
+from lookright.data.bestiary.engine import in_own_process, start
 from lookright.errors import InputError
 
 

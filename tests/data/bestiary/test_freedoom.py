@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookright.data.freedoom import RADIUS, Level, Photograph, Plan
+from lookright.data.bestiary.freedoom import RADIUS, Level, Photograph, Plan
 from lookright.errors import InputError
 
 
@@ -83,7 +83,7 @@ def test_a_second_creature_spoils_the_photograph(level, monkeypatch):
 
 
 def test_a_place_that_the_player_does_not_reach_is_not_photographed(level, monkeypatch):
-    monkeypatch.setattr("lookright.data.freedoom._warp", lambda place: "warp 0 0")
+    monkeypatch.setattr("lookright.data.bestiary.freedoom._warp", lambda place: "warp 0 0")
     random = np.random.default_rng(3)
     assert [level.photograph("DoomImp", random) for _ in range(10)] == [None] * 10
 
