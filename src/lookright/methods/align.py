@@ -254,7 +254,7 @@ class ALIGN(Stochastic):
         """The batch with the masks that the classifier follows, and the weight of each."""
         image = batch["image"]
         if self.masks == "given":
-            return {"mask": torch.zeros_like(image[:, 0]), **batch}, mask_weight(batch)  # type: ignore[typeddict-item]
+            return {"mask": torch.zeros_like(image[:, 0]), **batch}, mask_weight(batch)
         if self.masker is not None:
             mask = self.masker(image)
         elif self.masks == "grey":
