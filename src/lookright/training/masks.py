@@ -11,11 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookright.data.masks import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.methods import ALIGN
 from lookright.replacing import replacing
+from lookright.run_directory import read_checkpoint
 from lookright.training.run import TrainedRun
 
 
@@ -61,6 +63,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             _link(data / image, draft / image)
         table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        write_encoding(draft, channel="luminance")
     return table
 
 
@@ -73,7 +76,7 @@ def _masker(run: TrainedRun) -> nn.Module:
         )
     if not checkpoint.is_file():
         raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, which keeps its masker. Train it again.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    state = read_checkpoint(checkpoint, ("state_dict",))["state_dict"]
     method.bind(run.classifier)
     method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
     assert method.masker is not None
