@@ -19,6 +19,8 @@ class Batch(TypedDict):
         mask_weight: (B,) float, how much the image counts in a mask-guided loss. 0 says *this image has no
             mask*, which is not the same as an empty mask (all zeros with a weight above 0: nothing here is
             evidence). Left out, every image of a batch that has `mask` weighs 1.
+        ignore: (B, H, W) float in [0, 1], optional: 1 at pixels of which nobody knows whether they are evidence. They
+            count neither as inside nor as outside.
         domain: (B,) int, optional: where the image comes from.
     """
 
@@ -26,6 +28,7 @@ class Batch(TypedDict):
     label: Int[Tensor, " B"]
     mask: NotRequired[Float[Tensor, "B H W"]]
     mask_weight: NotRequired[Float[Tensor, " B"]]
+    ignore: NotRequired[Float[Tensor, "B H W"]]
     domain: NotRequired[Int[Tensor, " B"]]
 
 

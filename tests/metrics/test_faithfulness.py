@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as transforms
 
-from lookright import InputError, Output
+from lookright import Classifier, InputError, Output
 from lookright.classifier import evaluating
 from lookright.metrics import (
     Comprehensiveness,
@@ -251,11 +251,11 @@ def test_faint_tails_of_a_map_have_an_order(classifier):
         )
 
 
-class OneLogit(torch.nn.Module):
+class OneLogit(Classifier):
     """Logit w·x."""
 
     def __init__(self, weight):
-        super().__init__()
+        torch.nn.Module.__init__(self)
         self.weight = torch.nn.Parameter(weight)
 
     def forward(self, image):

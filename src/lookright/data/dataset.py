@@ -100,12 +100,14 @@ class ImageDataset(Dataset):
                 # there, which takes longer than the transform.
                 torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
                 image, mask = self.augment(image, mask)
+        evidence, *ignore = mask.as_subclass(Tensor)
         return {
             "image": image.as_subclass(Tensor),
             "label": self.label[index],
-            "mask": mask.as_subclass(Tensor)[0],
+            "mask": evidence,
             "mask_weight": self.mask_weight[index],
             "domain": self.domain[index],
+            **({"ignore": ignore[0]} if ignore else {}),
         }
 
 
@@ -127,15 +129,23 @@ class Collate:
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
     def __call__(self, samples: list[dict]) -> Batch:
-        """A batch of samples of `ImageDataset`."""
-        mask = [sample["mask"] if sample["mask"].is_floating_point() else sample["mask"] / 255 for sample in samples]
-        return {
+        """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""
+        batch: Batch = {
             "image": (torch.stack([sample["image"] for sample in samples]).float() - self.mean) / self.std,
             "label": torch.tensor([sample["label"] for sample in samples]),
-            "mask": torch.stack(mask),
+            "mask": torch.stack([_in_one(sample["mask"]) for sample in samples]),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),
             "domain": torch.tensor([sample["domain"] for sample in samples]),
         }
+        if any("ignore" in sample for sample in samples):
+            nothing = torch.zeros_like(batch["mask"][0])
+            batch["ignore"] = torch.stack([_in_one(sample.get("ignore", nothing)) for sample in samples])
+        return batch
+
+
+def _in_one(mask: Tensor) -> Tensor:
+    """Bytes as shares of one."""
+    return mask if mask.is_floating_point() else mask / 255
 
 
 class ShuffledBatches(Sampler[list[tuple[int, int]]]):

@@ -94,6 +94,8 @@ def readable(error: Exception) -> str:
     if unknown:
         names = ", ".join(_class_names(unknown[1]))
         return f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}. Expected {names}, or an import path."
+    if re.search("Expected a <class '(str|collections.abc.Sequence)'>", text):
+        text += " Names that YAML takes for numbers or words of its own need quotes, lists brackets: \"['3', 'no']\"."
     return text
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookright.data.masks import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
@@ -62,6 +63,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             _link(data / image, draft / image)
         table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        write_encoding(draft, channel="luminance")
     return table
 
 
