@@ -290,7 +290,6 @@ def test_labels_that_do_not_exclude_each_other_are_followed_by_their_own_sigmoid
         ({"target": torch.tensor([0, 1, 2, 3, 4])}, "target reaches from 0 to 4: expected 0 to 3"),
         ({"steps": 0}, "steps=0; expected 1 or more"),
         ({"chunk_size": 0}, "chunk_size=0; expected 1 or more"),
-        ({"score": "logits"}, "score='logits'; expected one of probability, sigmoid, logit"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(classifier, change, message):
