@@ -8,7 +8,7 @@ from lookright.training.small_cnn import SmallCNN
 
 def optimizer_of(method, **settings):
     classifier = Classifier(SmallCNN(3))
-    method.bind(classifier)
+    method.attach(classifier)
     config = parse_settings({"data": "images", "out": "run", "lr": 0.01, "weight_decay": 0.3, "warmup": 0.0} | settings)
     module = Training(classifier, method, instantiate(config), steps=10)
     return module, module.configure_optimizers()["optimizer"]

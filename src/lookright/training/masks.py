@@ -77,7 +77,7 @@ def _masker(run: TrainedRun) -> nn.Module:
     if not checkpoint.is_file():
         raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, which keeps its masker. Train it again.")
     state = read_checkpoint(checkpoint, ("state_dict",))["state_dict"]
-    method.bind(run.classifier)
+    method.attach(run.classifier)
     method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
     assert method.masker is not None
     if method.step <= method.warmup:

@@ -1,6 +1,7 @@
 """The LightningModule: one method, one optimiser, one schedule."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -8,10 +9,11 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.batch import Batch
-from lookright.classifier import Classifier
+from lookright.batch import Batch, mask_weight
+from lookright.classifier import Classifier, is_checkpointed
 from lookright.errors import InputError
-from lookright.methods import Method
+from lookright.methods import Loss, Method, reaches_backbone
+from lookright.methods.method import split_by_decay
 from lookright.training.settings import RunSettings
 
 
@@ -20,7 +22,7 @@ class Training(LightningModule):
 
     Args:
         classifier: the user's model, wrapped.
-        method: bound to the classifier.
+        method: its guidance, whose parameters are built already.
         settings: of the optimiser and its schedule.
         steps: optimiser steps of the whole training.
     """
@@ -31,6 +33,8 @@ class Training(LightningModule):
         self.method = method
         self.settings = settings
         self.steps = steps
+        self._unreached = 10
+        self._alternates = "unused_parameters" in method.needs
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Hold BatchNorm still where the settings ask for it (validation switches the model's mode back)."""
@@ -59,6 +63,8 @@ class Training(LightningModule):
                 f"The loss became {total.item():g} in step {self.global_step} ({terms}). The last good checkpoint is "
                 "kept. Lower --lr, set --clip, or use --precision fp32 or bf16."
             )
+        if self._unreached:
+            self._check_reach(loss, batch)
         if self._is_logged(batch_index):
             values = loss.terms | loss.logs | {"loss": total}
             # Not self.log, which repeats the last value of a term that this step does not have.
@@ -66,17 +72,23 @@ class Training(LightningModule):
                 logger.log_metrics({f"train/{name}": value.item() for name, value in values.items()}, self.global_step)
         return total
 
+    def _check_reach(self, loss: Loss, batch: Batch) -> None:
+        """Look at the first batches until the guidance has reached the backbone; say so if it has not by then."""
+        guides = "mask" not in self.method.needs or bool((mask_weight(batch) > 0).any())
+        if not guides or is_checkpointed(self.classifier):
+            return
+        problem = reaches_backbone(self.classifier, loss)
+        self._unreached = self._unreached - 1 if problem else 0
+        if problem and (not self._unreached or "not finite" in problem):
+            self._unreached = 0
+            warnings.warn(f"{type(self.method).__name__}, step {self.global_step}: {problem}", stacklevel=2)
+
     def _is_logged(self, batch_index: int) -> bool:
         if (batch_index + 1) % self.trainer.accumulate_grad_batches:
             return False
         # Of a method that takes turns the next step, too: turns of one step would else show the same side for ever.
         period = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return (self.global_step + 1) % period == 0 or (self.method.takes_turns and self.global_step % period == 0)
-
-    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
-        """Step, and tell the method."""
-        super().optimizer_step(*arguments, **options)
-        self.method.after_step()
+        return (self.global_step + 1) % period == 0 or (self._alternates and self.global_step % period == 0)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accuracy and cross-entropy on the validation split."""
@@ -89,13 +101,7 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over everything that learns, the learning rate warmed up and then falling as a cosine."""
-        groups: list[dict[str, Any]] = []
-        for group in ({"params": list(self.classifier.parameters())}, *self.method.parameter_groups()):
-            learning = [parameter for parameter in group["params"] if parameter.requires_grad]
-            groups.append(group | {"params": [parameter for parameter in learning if parameter.ndim > 1]})
-            plain = [parameter for parameter in learning if parameter.ndim <= 1]
-            groups.append(group | {"params": plain, "weight_decay": 0.0})
-        groups = [group for group in groups if group["params"]]
+        groups = list(split_by_decay({"params": list(self.classifier.parameters())}))
         settings = self.settings
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "AdamW":
@@ -104,6 +110,7 @@ class Training(LightningModule):
             optimizer = torch.optim.SGD(
                 groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
             )
+        self.method.attach(self.classifier, optimizer)
         warmup = round(settings.warmup * self.steps)
 
         def factor(step: int) -> float:
