@@ -12,7 +12,7 @@ from lookright.cli import COMMANDS, main
 def train_arguments(data, out, *more):
     return [
         "train", "--data", str(data), "--out", str(out), "--model", "small_cnn", "--model_arguments", '{"width": 8}',
-        "--size", "32", "--epochs", "2", "--batch_size", "12", "--workers", "0", "--steps", "4", *more,
+        "--size", "32", "--epochs", "2", "--batch_size", "12", "--workers", "0", "--curve-points", "4", *more,
     ]  # fmt: skip
 
 

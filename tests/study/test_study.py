@@ -12,9 +12,9 @@ from lookright import InputError
 from lookright.report.selection import RULES, select_candidates
 from lookright.run_directory import file_name
 from lookright.study import read_study, run_study
-from lookright.training.module import Training
 from lookright.training.run import load_last_step, load_run, train
 from lookright.training.run_data import load_data
+from lookright.training.step import TrainingStep
 
 
 @pytest.fixture
@@ -71,16 +71,16 @@ def test_a_second_time_does_only_what_is_missing(config, tmp_path):
 
 def test_an_interrupted_study_goes_on_and_ends_alike(config, tmp_path, monkeypatch):
     whole = run_study(config, tmp_path / "whole")
-    training_step, steps = Training.training_step, []
+    forward, steps = TrainingStep.forward, []
 
-    def interrupt(self, batch, index):
+    def interrupt(self, held):
         steps.append(1)
         if len(steps) == 6:
             raise KeyboardInterrupt
-        return training_step(self, batch, index)
+        return forward(self, held)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "training_step", interrupt)
+        patch.setattr(TrainingStep, "forward", interrupt)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             run_study(config, tmp_path / "broken")
     assert len(pd.read_csv(tmp_path / "broken/results.csv")) == 1
@@ -216,8 +216,7 @@ def test_candidates_are_chosen_by_what_the_rules_may_look_at(selection, tmp_path
         data = load_data(run.settings.data, run.settings.protocol, 0)
         with torch.no_grad():
             ((logits, label),) = (
-                (classifier(batch["image"]).logits, batch["label"])
-                for batch in data.loader(split, 16, run.normalisation)
+                (classifier(batch["image"]).logits, batch["label"]) for batch in data.loader(split, run.preprocessing)
             )
         return (logits.argmax(1) == label).float().mean().item()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
@@ -126,11 +127,17 @@ class Collate:
         self.mean = torch.tensor(mean).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
+    def normalise(self, image: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B channels H W"]:
+        """Bytes to the model's input; colour becomes grey where the model has one channel."""
+        if self.mean.shape[1] == 1 and image.shape[1] == 3:
+            image = v2.functional.rgb_to_grayscale(image)
+        return (image.float() - self.mean) / self.std
+
     def __call__(self, samples: list[dict]) -> Batch:
         """A batch of samples of `ImageDataset`."""
         mask = [sample["mask"] if sample["mask"].is_floating_point() else sample["mask"] / 255 for sample in samples]
         return {
-            "image": (torch.stack([sample["image"] for sample in samples]).float() - self.mean) / self.std,
+            "image": self.normalise(torch.stack([sample["image"] for sample in samples])),
             "label": torch.tensor([sample["label"] for sample in samples]),
             "mask": torch.stack(mask),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),

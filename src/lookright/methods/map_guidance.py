@@ -23,6 +23,7 @@ class MapGuidance(Method):
         InputError: an argument is none of its choices.
     """
 
+    is_base = True
     needs_mask = True
 
     def __init__(self, weight: float, explain: Literal["label", "predicted"]) -> None:
