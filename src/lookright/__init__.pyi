@@ -41,3 +41,5 @@ __all__ = [
     "attribution",
     "metrics",
 ]
+
+__version__: str

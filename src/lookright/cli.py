@@ -376,7 +376,7 @@ def _run(arguments: list[str]) -> None:
         if word not in found:
             known = " ".join(["lookright", *name])
             raise InputError(
-                f"No command {word!r}{nearest(word, found)}. Expected {', '.join(found)}; see {known} --help."
+                f"No command {word!r}.{nearest(word, found)} Expected {', '.join(found)}; see {known} --help."
             )
         found = found[word]
         name.append(word)
@@ -403,7 +403,7 @@ def _require_known_options(arguments: list[str], known: Iterable[str]) -> None:
     for argument in arguments:
         option = argument[2:].split("=")[0].split(".")[0].rstrip("+")
         if argument.startswith("--") and option and option not in known:
-            raise InputError(f"No option '--{option}'{nearest(option, known, '--')}. See --help.")
+            raise InputError(f"No option '--{option}'.{nearest(option, known, '--')} See --help.")
 
 
 def _train_or_resume(

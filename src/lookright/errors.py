@@ -27,10 +27,10 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     """A question about the name that was perhaps meant, empty where none is near.
 
     >>> nearest("CAMEL", ["ALIGN", "CAMAL"])
-    '; do you mean CAMAL?'
+    ' Do you mean CAMAL?'
     >>> nearest("xyz", ["ALIGN", "CAMAL"])
     ''
     """
     lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), lower, 1)
-    return f"; do you mean {before}{lower[found[0]]}?" if found else ""
+    return f" Do you mean {before}{lower[found[0]]}?" if found else ""

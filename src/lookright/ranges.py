@@ -22,8 +22,12 @@ class Range:
 
     def __str__(self) -> str:
         if self.above > -math.inf:
-            return f"more than {self.above:g}" + (f" and at most {self.most:g}" if self.most < math.inf else "")
-        return f"a number from {self.least:g} to {self.most:g}" if self.most < math.inf else f"{self.least:g} or more"
+            return f"more than {self.above:.12g}" + (f" and at most {self.most:.12g}" if self.most < math.inf else "")
+        return (
+            f"a number from {self.least:.12g} to {self.most:.12g}"
+            if self.most < math.inf
+            else f"{self.least:.12g} or more"
+        )
 
 
 def within(default: Any, least: float = -math.inf, most: float = math.inf, *, above: float = -math.inf) -> Any:

@@ -101,6 +101,44 @@ def test_a_run_that_fails_does_not_stop_the_others(config, tmp_path, monkeypatch
     assert pd.read_csv(tmp_path / "out/results.csv")["name"].tolist() == ["ERM", "ERM"]
 
 
+def test_a_bug_in_one_run_does_not_stop_the_others(config, tmp_path, monkeypatch):
+    def forward(self, held, forward=TrainingStep.forward):
+        if self.method.__class__.__name__ == "CAMAL":
+            raise ZeroDivisionError("a bug")
+        return forward(self, held)
+
+    monkeypatch.setattr(TrainingStep, "forward", forward)
+    with pytest.raises(
+        InputError, match="2 of 4 runs failed, the first: .*a bug of lookright.*ZeroDivisionError: a bug"
+    ):
+        run_study(config, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out/results.csv")["name"].tolist() == ["ERM", "ERM"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods: {ERM: {}}\nseeds: 5", "seeds: 5 in .*expected a list of whole numbers"),
+        ("methods: {ERM: {}}\nseeds: []", "expected a list of whole numbers"),
+        ("methods: {ERM: ERM}\nseeds: [0]", "methods: ERM: 'ERM' in"),
+        ("methods: 3\nseeds: [0]", "methods: 3 in .*expected a list of names"),
+        ("methods: [ERM]\nseeds: [0]\nsettings: 3", "settings: 3 in"),
+    ],
+)
+def test_a_study_of_other_types_is_refused_in_a_sentence(tmp_path, text, message):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_methods_and_protocols_may_be_lists_of_names(tmp_path):
+    (tmp_path / "study.yaml").write_text(
+        "methods: [ERM, CAMAL]\nseeds: [0]\nprotocols: [GivenSplits]\nsettings: {data: d}"
+    )
+    names = [run.settings.name for run in read_study(tmp_path / "study.yaml").runs(tmp_path)]
+    assert names == ["ERM", "CAMAL"]
+
+
 def test_changed_settings_do_not_mix_with_finished_runs(config, tmp_path):
     run_study(config, tmp_path / "out")
     content = yaml.safe_load(config.read_text())

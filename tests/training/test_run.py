@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import safetensors.torch
 import torch
 
 from lookright import InputError
+from lookright.interruption import Interrupted
 from lookright.methods import CAMAL, Loss
 from lookright.run_directory import read_facts
 from lookright.training.loop import TrainingLoop
@@ -192,6 +195,61 @@ def test_the_weights_of_the_last_step_may_be_gone(squares, settings, tmp_path):
 def test_patience_ends_training_early(squares, settings, tmp_path):
     run = train(settings(squares, tmp_path / "run", epochs=12, lr=0.0, patience=2))
     assert pd.read_csv(run.directory / "metrics.csv")["val/accuracy"].count() == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_within_a_step_and_the_run_goes_on_bit_for_bit(finished, squares, settings, tmp_path, number):
+    def send(self, held, forward=TrainingStep.forward):
+        sent.append(1)
+        if len(sent) == 6:
+            os.kill(os.getpid(), number)
+        return forward(self, held)
+
+    sent = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStep, "forward", send)
+        with pytest.raises(Interrupted, match="interrupted after step 6.*--resume") as error:
+            train(settings(squares, tmp_path / "run", method="CAMAL", epochs=6))
+    assert error.value.exit_code == 128 + number
+    assert_equal(weights(resume(tmp_path / "run").directory), weights(finished.directory))
+
+
+def test_early_stopping_needs_a_split_to_look_at(own_squares, settings, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table["split"] = table["split"].replace("val", "validation")
+    table.to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="patience = 1 looks at the split val.*'validation'"):
+        train(settings(own_squares, tmp_path / "run", patience=1))
+
+
+def test_one_class_is_nothing_to_learn(own_squares, settings, tmp_path):
+    pd.read_csv(own_squares / "labels.csv").assign(label="red").to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="Every training image .* has the label 'red'"):
+        train(settings(own_squares, tmp_path / "run"))
+
+
+def test_a_grey_model_trains_on_colour_images(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", epochs=1, model_arguments={"width": 8, "in_chans": 1}))
+    assert weights(run.directory)["features.0.weight"].shape[1] == 1
+    assert len(load_run(run.directory).preprocessing.mean) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "torch.nn.Identity", "model_arguments": {}}, "expected logits"),
+        ({"model": "builtins.dict", "model_arguments": {}}, "builds a dict; expected a torch.nn.Module"),
+        ({"model_arguments": {"width": 0}}, "small_cnn|cannot train"),
+        ({"model_arguments": {"in_chans": 4}}, "4 channels; expected 3"),
+        ({"accelerator": "mps"}, "accelerator = 'mps', which PyTorch does not find here"),
+    ],
+)
+def test_models_and_machines_that_do_not_fit_are_refused_before_anything_is_written(
+    squares, settings, tmp_path, wrong, message
+):
+    with pytest.raises(InputError, match=message):
+        train(settings(squares, tmp_path / "run", **wrong))
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_without_a_validation_split(own_squares, settings, tmp_path):

@@ -144,7 +144,7 @@ def readable(error: Exception) -> str:
         names = class_names(FAMILIES[unknown[1]])
         near = nearest(unknown[2], names)
         return (
-            f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}{near}. Expected {', '.join(names)}, or an import path."
+            f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}.{near} Expected {', '.join(names)}, or an import path."
         )
     return text
 
