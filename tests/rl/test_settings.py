@@ -30,9 +30,9 @@ def test_a_file_gives_the_same_settings_back(tmp_path):
         ({"total_timesteps": 1000}, "less than one update of num_envs x num_steps = 8 x 128"),
         ({"num_minibatches": 5}, "num_minibatches = 5 does not divide"),
         ({"num_envs": 1, "num_steps": 4}, "num_minibatches = 4 does not divide .* into parts of two or more"),
-        ({"method": ALIGN()}, "ALIGN takes turns with the classifier"),
+        ({"method": ALIGN()}, "ALIGN changes what the model sees"),
         ({"method": GRADIA()}, "GRADIA trains towards the labels"),
-        ({"method": CAMAL() + DRE()}, r"Sum trains towards the labels \(dre_mixture\)"),
+        ({"method": CAMAL() + DRE()}, "Sum trains towards the labels"),
         *(
             ({name: 0}, f"{name} = 0; expected")
             for name in ("total_timesteps", "num_envs", "num_steps", "num_minibatches", "update_epochs", "episodes")

@@ -8,7 +8,6 @@ from lookright.training.step import build_optimizer, build_schedule
 
 def optimizer_of(method, **settings):
     classifier = Classifier(SmallCNN(3))
-    method.bind(classifier)
     config = parse_settings({"data": "images", "out": "run", "lr": 0.01, "weight_decay": 0.3} | settings)
     return classifier, build_optimizer(classifier, method, instantiate(config).optimisation)
 

@@ -8,31 +8,39 @@ from torch import Tensor
 
 from lookright.attribution import minmax, relu
 from lookright.errors import require_one_of
-from lookright.methods.map_guidance import MapGuidance
+from lookright.methods.map_guidance import MapGuidance, share_inside
 
 Mode = Literal["mean", "energy", "sum"]
 
 
 def inside_outside(
-    map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"], mode: Mode = "mean"
+    map: Float[Tensor, "B h w"],
+    inside: Float[Tensor, "B h w"],
+    outside: Float[Tensor, "B h w"],
+    mode: Mode = "mean",
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Attention inside (α) and outside (β) of the mask.
 
     Args:
-        map: non-negative attention.
-        mask: in [0, 1], on the map's grid.
-        mode: `mean` α = ΣAM / ΣM, β = ΣA(1−M) / Σ(1−M); `energy` α = ΣAM / ΣA, β = ΣA(1−M) / ΣA;
-            `sum` α = ΣAM, β = ΣA(1−M), whose scale grows with the grid. A quotient without denominator is 0.
+        map: non-negative attention A.
+        inside: I, how much of each cell is evidence; see `mask_on_grid`.
+        outside: O, how much of it is not; I + O = 1 where all of it is known.
+        mode: `mean` α = ΣAI / ΣI, β = ΣAO / ΣO; `energy` α = ΣAI / ΣA(I + O), β = ΣAO / ΣA(I + O);
+            `sum` α = ΣAI, β = ΣAO, whose scale grows with the grid. A quotient without denominator is 0.
 
-    >>> inside_outside(torch.tensor([[[1.0, 0.5, 0.0, 0.0]]]), torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]))
+    Raises:
+        InputError: no such mode.
+
+    >>> inside = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+    >>> inside_outside(torch.tensor([[[1.0, 0.5, 0.0, 0.0]]]), inside, 1 - inside)
     (tensor([0.7500]), tensor([0.]))
     """
-    outside = 1 - mask
-    alpha, beta = (map * mask).sum((1, 2)), (map * outside).sum((1, 2))
+    require_one_of("mode", mode, get_args(Mode))
+    alpha, beta = (map * inside).sum((1, 2)), (map * outside).sum((1, 2))
     if mode == "mean":
-        return _divide(alpha, mask.sum((1, 2))), _divide(beta, outside.sum((1, 2)))
+        return _divide(alpha, inside.sum((1, 2))), _divide(beta, outside.sum((1, 2)))
     if mode == "energy":
-        energy = map.sum((1, 2))
+        energy = (map * (inside + outside)).sum((1, 2))
         return _divide(alpha, energy), _divide(beta, energy)
     return alpha, beta
 
@@ -76,13 +84,16 @@ class CAMAL(MapGuidance):
         self.minmax = minmax
         self.threshold = threshold
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
         """β − α of each image."""
         if self.relu:
             map = relu(map)
         if self.minmax:
             map = minmax(map)
         if self.threshold is not None:
-            mask = (mask > self.threshold).to(map.dtype)
-        alpha, beta = inside_outside(map, mask, self.mode)
+            known, is_inside = inside + outside, share_inside(inside, outside) > self.threshold
+            inside, outside = known * is_inside, known * ~is_inside
+        alpha, beta = inside_outside(map, inside, outside, self.mode)
         return beta - alpha

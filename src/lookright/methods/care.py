@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution import minmax
+from lookright.batch import Batch
+from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_one_of
 from lookright.methods.camal import Mode, inside_outside
 from lookright.methods.map_guidance import MapGuidance
@@ -42,11 +44,16 @@ class CARE(MapGuidance):
         if not 0 <= alpha <= 1:
             raise InputError(f"alpha={alpha}; expected the attention term's share of the loss, from 0 to 1.")
         self.alpha = alpha
-        self.task_weight = 1 - alpha
         self.tau = tau
         self.mode: Mode = mode
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """1 − a for each image."""
+        return super().weigh(classifier, output, batch) * (1 - self.alpha)
+
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
         """β − min(α, τ) of each image."""
-        alpha, beta = inside_outside(minmax(map), mask, self.mode)
+        alpha, beta = inside_outside(minmax(map), inside, outside, self.mode)
         return beta - alpha.clamp_max(self.tau)

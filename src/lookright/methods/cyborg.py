@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution import minmax
-from lookright.methods.map_guidance import MapGuidance
+from lookright.batch import Batch
+from lookright.classifier import Classifier, Output
+from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside
 
 
 class CYBORG(MapGuidance):
@@ -26,9 +28,16 @@ class CYBORG(MapGuidance):
     def __init__(self, alpha: float = 0.5, explain: Literal["label", "predicted"] = "label") -> None:
         super().__init__(1 - alpha, explain)
         self.alpha = alpha
-        self.task_weight = alpha
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """a for each image."""
+        return super().weigh(classifier, output, batch) * self.alpha
+
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
         """Mean squared distance over the grid."""
-        varies = mask.amax((1, 2), keepdim=True) > mask.amin((1, 2), keepdim=True)
-        return (minmax(map) - torch.where(varies, minmax(mask), mask)).square().mean((1, 2))
+        human = share_inside(inside, outside)
+        varies = human.amax((1, 2), keepdim=True) > human.amin((1, 2), keepdim=True)
+        distance = (minmax(map) - torch.where(varies, minmax(human), human)).square()
+        return mean_over_known(distance, inside + outside)

@@ -95,11 +95,8 @@ class DRE(Stochastic):
         self.mixture_weight = mixture_weight
         self.alpha = alpha
         self.sparsity = sparsity
-
-    @property
-    def task_terms(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The cross-entropy of the mixtures, unless its weight is 0."""
-        return ("dre_mixture",) if self.mixture_weight else ()
+        if mixture_weight:
+            self.needs = frozenset({"label"})
 
     def views(self, batch: Batch) -> Mixture:
         """Each image mixed with another of its class (with itself where it is the only one)."""

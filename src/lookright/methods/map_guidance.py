@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +25,7 @@ class MapGuidance(Method):
     """
 
     is_base = True
-    needs_mask = True
+    needs = frozenset({"mask"})
 
     def __init__(self, weight: float, explain: Literal["label", "predicted"]) -> None:
         super().__init__()
@@ -32,8 +33,16 @@ class MapGuidance(Method):
         self.weight = weight
         self.explain = explain
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
-        """ℓ: the loss of each image, from its class map as the model gives it and its mask on the map's grid."""
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
+        """ℓ: the loss of each image.
+
+        Args:
+            map: as the model gives it.
+            inside: how much of each cell is evidence.
+            outside: how much of it is not; what is neither is not known, and must not count.
+        """
         raise NotImplementedError
 
     def guidance(
@@ -43,7 +52,33 @@ class MapGuidance(Method):
         if "mask" in batch:
             target = batch["label"] if self.explain == "label" else output.logits.argmax(1)
             map = class_map(classifier, output, target)
-            loss = self.compare(map, mask_on_grid(batch["mask"].to(map.dtype), (map.shape[1], map.shape[2])))
+            inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
+            loss = self.compare(known_part(map, inside + outside), inside, outside)
         else:
             loss = output.logits.new_zeros(len(output.logits))
         return {type(self).__name__.lower(): self.weight * mean_over_masked(loss, mask_weight(batch))}
+
+
+def known_part(map: Float[Tensor, "B h w"], known: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
+    """The map, through whose wholly unknown cells no gradient flows: they scale it and are not changed by a loss."""
+    return torch.where(known > 0, map, map.detach())
+
+
+def share_inside(inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
+    """The mask on the grid: the share of evidence in what is known of each cell; 0 where nothing is.
+
+    >>> share_inside(torch.tensor([[[0.5, 0.0]]]), torch.tensor([[[0.25, 0.0]]]))
+    tensor([[[0.6667, 0.0000]]])
+    """
+    known = inside + outside
+    return inside / torch.where(known > 0, known, 1.0)
+
+
+def mean_over_known(loss: Float[Tensor, "B h w"], known: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    """The mean of each image over its cells, each counted by how much of it is known; 0 where nothing is.
+
+    >>> mean_over_known(torch.tensor([[[1.0, 3.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]]))
+    tensor([2.])
+    """
+    total = known.sum((1, 2))
+    return (loss * known).sum((1, 2)) / torch.where(total > 0, total, 1.0)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
+from lookright.methods.method import changes_forward
 from lookright.ranges import Checked, within
 from lookright.run_directory.settings_file import SettingsFile
 
@@ -88,15 +89,15 @@ class PPOSettings(Checked):
                 f"num_minibatches = {self.num_minibatches} does not divide num_envs x num_steps = "
                 f"{self.batch_size} into parts of two or more decisions; take one that does."
             )
-        if self.method.takes_turns:
+        if changes_forward(self.method):
             raise InputError(
-                f"{type(self.method).__name__} takes turns with the classifier and cannot guide a policy; "
-                "use CAMAL, CYBORG or ERM."
+                f"{type(self.method).__name__} changes what the model sees or computes while it learns, and a policy "
+                "has to learn as it played; use CAMAL, CYBORG or ERM."
             )
-        if self.method.task_terms:
+        if "label" in self.method.needs:
             raise InputError(
-                f"{type(self.method).__name__} trains towards the labels ({', '.join(self.method.task_terms)}), and "
-                "those of a policy are the actions that it took, good or bad; use CAMAL, CYBORG or ERM."
+                f"{type(self.method).__name__} trains towards the labels, and those of a policy are the actions that "
+                "it took, good or bad; use CAMAL, CYBORG or ERM."
             )
 
     @property

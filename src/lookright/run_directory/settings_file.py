@@ -42,7 +42,9 @@ class SettingsFile(Generic[Settings]):
         self.renamed = dict(renamed)
         fields = dataclasses.fields(kind)  # type: ignore[arg-type]
         made = {f.name: f.default_factory for f in fields}
-        self.groups = {name: kind for name, kind in made.items() if isinstance(kind, type) and issubclass(kind, Group)}
+        self.groups: dict[str, type] = {
+            name: kind for name, kind in made.items() if isinstance(kind, type) and issubclass(kind, Group)
+        }
         self.names = [f.name for part in (kind, *self.groups.values()) for f in dataclasses.fields(part)]  # type: ignore[arg-type]
 
     def add_to(self, parser: jsonargparse.ArgumentParser) -> None:
@@ -146,6 +148,8 @@ def readable(error: Exception) -> str:
         return (
             f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}.{near} Expected {', '.join(names)}, or an import path."
         )
+    if re.search("Expected a <class '(str|collections.abc.Sequence)'>", text):
+        text += " Names that YAML takes for numbers or words of its own need quotes, lists brackets: \"['3', 'no']\"."
     return text
 
 

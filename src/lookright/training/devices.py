@@ -31,7 +31,7 @@ def start_fabric(settings: RunSettings) -> Fabric:
     """Fabric, its processes launched."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     machine = settings.machine
-    several = "ddp_find_unused_parameters_true" if settings.method.takes_turns else "ddp"
+    several = "ddp_find_unused_parameters_true" if "unused_parameters" in settings.method.needs else "ddp"
     fabric = Fabric(
         accelerator=machine.accelerator,
         devices=machine.devices,

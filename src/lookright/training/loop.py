@@ -162,7 +162,6 @@ class TrainingLoop:
             )
         self.fabric_optimizer.step()
         self.fabric_optimizer.zero_grad()
-        self.method.after_step()
         self.schedule.step()
         self.progress.step += 1
 
@@ -177,7 +176,7 @@ class TrainingLoop:
     def _is_logged(self, step: int) -> bool:
         period = max(1, min(LOG_EVERY, self.batches_per_epoch))
         # Of a method that takes turns the next step, too: turns of one step would else show the same side for ever.
-        return (step + 1) % period == 0 or (self.method.takes_turns and step % period == 0)
+        return (step + 1) % period == 0 or ("unused_parameters" in self.method.needs and step % period == 0)
 
     def _log(self, step: int, figures: Mapping[str, float]) -> None:
         if self.fabric.is_global_zero:

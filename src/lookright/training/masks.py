@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookright.data.masks import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
@@ -62,6 +63,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             _link(data / image, draft / image)
         table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        write_encoding(draft, channel="luminance")
     return table
 
 
@@ -74,7 +76,7 @@ def _masker(run: TrainedRun) -> nn.Module:
         )
     if not checkpoint.is_file():
         raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, which keeps its masker. Train it again.")
-    method.bind(run.classifier)
+    method.attach(run.classifier)
     method.load_state_dict(read_checkpoint(checkpoint, ("method",))["method"])
     assert method.masker is not None
     if method.step <= method.warmup:

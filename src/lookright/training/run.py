@@ -183,7 +183,7 @@ def _load_training_data(settings: RunSettings) -> RunData:
             f"Every training image of {str(settings.data)!r} has the label {data.classes[0]!r}; there is nothing to "
             "learn. Check the column label of labels.csv."
         )
-    if settings.method.needs_mask and not (training["mask_weight"] > 0).any():
+    if "mask" in settings.method.needs and not (training["mask_weight"] > 0).any():
         raise InputError(
             f"{type(settings.method).__name__} needs masks, and none of the {len(training)} training images of "
             f"{str(settings.data)!r} has one. Fill in the column mask or box of labels.csv, or train with --method ERM."
@@ -206,13 +206,14 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
     method, steps = settings.method, _steps(_batches(settings, data), settings)
-    if method.warmup_steps and steps <= method.warmup_steps:
+    warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
+    if warmup and steps <= warmup:
         raise InputError(
-            f"{type(method).__name__} only begins after {method.warmup_steps} steps of warming up, and this training "
+            f"{type(method).__name__} only begins after {warmup} steps of warming up, and this training "
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
     add_to_seeds(settings.method, settings.seed)
-    method.bind(classifier)
+    method.attach(classifier)
     return classifier, preprocessing
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from lookright.data.dataset import Augmentation, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
-from lookright.data.samples import Sample, Samples, read_samples
+from lookright.data.samples import Sample, Samples, folder_encoding, read_samples
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
 from lookright.training.preprocessing import Preprocessing
@@ -70,8 +70,9 @@ def load_data(
     classes: list[str] | None = None,
     skip_unreadable: bool = False,
     cache: float = 4.0,
+    check_pixels: bool | None = None,
 ) -> RunData:
-    """Read a folder, split it, check it, decode it.
+    """Read a folder, split it, check it.
 
     Args:
         folder: with labels.csv.
@@ -81,11 +82,13 @@ def load_data(
         classes: those of a trained model; None takes the labels of the training split.
         skip_unreadable: leave out what cannot be read.
         cache: gigabytes of decoded images to keep in memory.
+        check_pixels: decode every image once now; None: where there are at most `lookright.data.samples.CHECKED`.
 
     Raises:
         InputError: whatever is wrong with the folder, its table, its splits or its files.
     """
     table = read_table(folder)
+    encoding = folder_encoding(folder, table)
     digest = fingerprint(folder, table)
     table = protocol.assign(table, seed).reset_index(drop=True)
     present = sorted(set(table["split"]) - {""})
@@ -111,7 +114,7 @@ def load_data(
                 f"Split {split!r} of {str(folder)!r} has the label {unknown[0]!r}, which training never saw; it knows "
                 f"{', '.join(classes)}. Correct the label, or use a protocol that declares the split open-set."
             )
-    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache)
+    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache, encoding, check_pixels)
     domains = sorted(set(table["domain"])) if "domain" in table else []
     return RunData(table, samples, classes, domains, digest, skipped)
 
