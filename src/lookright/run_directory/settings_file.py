@@ -41,11 +41,11 @@ class SettingsFile(Generic[Settings]):
         self.classes = dict(classes)
         self.renamed = dict(renamed)
         fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-        made = {f.name: f.default_factory for f in fields}
+        made: dict[str, Any] = {f.name: f.default_factory for f in fields}
         self.groups: dict[str, type] = {
-            name: kind for name, kind in made.items() if isinstance(kind, type) and issubclass(kind, Group)
+            name: part for name, part in made.items() if isinstance(part, type) and issubclass(part, Group)
         }
-        self.names = [f.name for part in (kind, *self.groups.values()) for f in dataclasses.fields(part)]  # type: ignore[arg-type]
+        self.names = [f.name for part in (kind, *self.groups.values()) for f in dataclasses.fields(part)]
 
     def add_to(self, parser: jsonargparse.ArgumentParser) -> None:
         """Add the settings to a parser, and `--config FILE`."""
