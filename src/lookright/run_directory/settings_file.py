@@ -105,5 +105,6 @@ def _class_names(key: str) -> list[str]:
     while pending:
         subclasses: list[type] = pending.pop().__subclasses__()
         pending += subclasses
-        names += [c.__name__ for c in subclasses if not inspect.isabstract(c) and not c.__name__.startswith("_")]
-    return sorted(set(names) - {"MapGuidance", "Stochastic"})
+        listed = (c for c in subclasses if not inspect.isabstract(c) and not getattr(c, "is_base", False))
+        names += [c.__name__ for c in listed if not c.__name__.startswith("_")]
+    return sorted(set(names))
