@@ -188,8 +188,8 @@ class ALIGN(Stochastic):
             )
         if batch["label"].ndim != 1:
             raise InputError(
-                f"Labels have shape {tuple(batch['label'].shape)}, and ALIGN's masks keep and destroy one class; expected "
-                "one label an image."
+                f"Labels have shape {tuple(batch['label'].shape)}, and ALIGN's masks keep and destroy one class; "
+                "expected one label an image."
             )
         if self.turn == "masker":
             return self._masker_loss(classifier, batch)

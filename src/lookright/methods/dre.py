@@ -108,8 +108,8 @@ class DRE(Stochastic):
         """Each image mixed with another of its class (with itself where it is the only one)."""
         if batch["label"].ndim != 1:
             raise InputError(
-                f"Labels have shape {tuple(batch['label'].shape)}, and DRE mixes images of a class; expected one label an "
-                "image."
+                f"Labels have shape {tuple(batch['label'].shape)}, and DRE mixes images of a class; expected one "
+                "label an image."
             )
         generator = self.generator()
         image, size = batch["image"], len(batch["image"])
