@@ -1,5 +1,6 @@
 """What went wrong with the user's input, said in the user's words."""
 
+import difflib
 import math
 from collections.abc import Iterable
 
@@ -37,3 +38,16 @@ def require_between(name: str, value: float, least: float = 0, most: float = mat
         raise InputError(
             f"{name}={value}; expected a number from {least} {'up' if most == math.inf else f'to {most}'}."
         )
+
+
+def nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """A question about the name that was perhaps meant, empty where none is near.
+
+    >>> nearest("CAMEL", ["ALIGN", "CAMAL"])
+    ' Do you mean CAMAL?'
+    >>> nearest("xyz", ["ALIGN", "CAMAL"])
+    ''
+    """
+    lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), lower, 1)
+    return f" Do you mean {before}{lower[found[0]]}?" if found else ""

@@ -10,7 +10,7 @@ from lookright import ADL, ALIGN, CAMAL, CARE, CYBORG, DRE, GRADIA, SAGE, SGT, C
 from lookright.attribution import class_map, grad_cam
 from lookright.methods import Method
 from lookright.methods.camal import inside_outside
-from lookright.run_directory.settings_file import _class_names
+from lookright.run_directory.settings_file import class_names
 from lookright.tasks import binary, multi_label
 
 COMPARING = [CAMAL, CARE, CYBORG, GRADIA, DRE, lambda **arguments: ALIGN(masks="given", warmup=0, **arguments)]
@@ -44,7 +44,7 @@ def test_a_method_shows_its_arguments():
 
 
 def test_bases_are_no_methods_to_choose():
-    names = _class_names("method")
+    names = class_names(Method)
     assert {"CAMAL", "SAGE", "ERM"} <= set(names)
     assert not {"MapGuidance", "Stochastic", "Sum"} & set(names)
     assert Method.is_base

@@ -27,9 +27,8 @@ class MapGuidance(Method):
         InputError: an argument is none of its choices.
     """
 
-    needs = frozenset({"mask"})
-
     is_base = True
+    needs = frozenset({"mask"})
 
     def __init__(self, weight: float, explain: Literal["label", "predicted"], map: str | Map = "class_map") -> None:
         super().__init__()

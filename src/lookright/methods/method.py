@@ -212,7 +212,7 @@ class Sum(Method):
         InputError: a method owns the forward, or two methods name the same term.
     """
 
-    is_base = True
+    is_base = True  # a setting names its parts
 
     def __init__(self, methods: list[Method]) -> None:
         super().__init__()
