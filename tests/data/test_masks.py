@@ -78,7 +78,7 @@ MAROON[OBJECT] = 128, 0, 0
         (Image.fromarray(MAROON), "colours on black"),
         (grey(OBJECT * 255).convert("1"), "0 and 255"),
     ],
-    ids=str,
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else value,
 )
 def test_usual_kinds_are_read_and_named(tmp_path, mask, named):
     folder = write(tmp_path, mask)
