@@ -10,6 +10,7 @@ import torch
 from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
+from lookright.measures import MEASURES, find_measure
 from lookright.run_directory import read_facts, read_json, write_json
 from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
@@ -97,9 +98,15 @@ def evaluate_run(
             faithfulness=settings.faithfulness,
             faithfulness_images=settings.faithfulness_images,
             steps=settings.steps,
+            further=settings.measures,
         )
         write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
         result["splits"][split] = evaluation.summary()
+    if settings.measures:
+        own = [
+            measure for measure in (find_measure(name) for name in settings.measures) if measure.name not in MEASURES
+        ]
+        result["measures"] = {measure.name: measure.described() for measure in own}
     known = [split for split in splits if split not in open_set]
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]

@@ -8,6 +8,7 @@ from lookright.attribution.maps import find_map
 from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
+from lookright.measures import find_measure
 from lookright.methods import ERM, Method
 from lookright.run_directory.settings_file import SettingsFile
 
@@ -58,6 +59,8 @@ class RunSettings:
             comprehensiveness, too).
         faithfulness_images: number of test images a split on which faithfulness is measured; 0: all.
         steps: points of the insertion and deletion curves.
+        measures: what is measured besides: names in `lookright.measures.MEASURES`, or import paths of functions of your
+            own, such as `my.module.dice`.
     """
 
     data: Path
@@ -99,9 +102,12 @@ class RunSettings:
     faithfulness: Literal["none", "curves", "all"] = "curves"
     faithfulness_images: int = 0
     steps: int = 16
+    measures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         find_map(self.map)
+        for name in self.measures:
+            find_measure(name)
 
 
 _file = SettingsFile(RunSettings, {"method": "ERM", "protocol": "GivenSplits"})
