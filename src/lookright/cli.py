@@ -168,6 +168,25 @@ def index(folder: Path) -> None:
     print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
 
 
+def convert(source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip") -> None:
+    """Write labels.csv, images and masks from COCO, VOC, LabelMe, Label Studio, CVAT, YOLO, Oxford Pets or suffixes.
+
+    Args:
+        source: a file of annotations, or a folder.
+        out: the folder to make.
+        format: coco, label_studio, cvat, voc, oxford_pets, yolo, labelme or suffixes; by default recognised.
+        several: what to do with images on which several labels are marked: skip, or take the largest.
+    """
+    from lookright.data.convert import convert as convert_folder
+
+    table, left_out = convert_folder(source, out, format, several)
+    for reason in left_out[:10]:
+        print(f"Left out: {reason}", file=sys.stderr)
+    if len(left_out) > 10:
+        print(f"Left out: {len(left_out) - 10} more", file=sys.stderr)
+    print(f"{len(table)} images in {out}, {len(left_out)} left out")
+
+
 def vlcs(archive: Path, out: Path) -> None:
     """Check and unpack DomainBed's archive of VLCS, which is downloaded by hand.
 
@@ -279,6 +298,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data bestiary": bestiary,
     "data sheet": sheet,
     "data index": index,
+    "data convert": convert,
     "data vlcs": vlcs,
     "data terra_incognita": terra_incognita,
     "masks": masks,
