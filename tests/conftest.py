@@ -73,7 +73,7 @@ def settings(data: Path, out: Path, **more: object) -> dict[str, object]:
         "batch_size": 12,
         "lr": 0.01,
         "workers": 0,
-        "steps": 4,
+        "curve_points": 4,
         "gallery": 5,
         "accelerator": "cpu",
     } | more

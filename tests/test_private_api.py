@@ -123,17 +123,10 @@ def test_replicas_of_data_parallel_are_marked():
     ],
 )
 def test_bases_of_modules(base, modules):
-    """classifier/, methods/sage.py, training/module.py."""
+    """classifier/, methods/sage.py, training/step.py."""
     file, _, name = base.partition(".")
     parent = getattr(importlib.import_module(f"torch.nn.modules.{file}"), name)
     assert all(issubclass(module, parent) for module in modules)
-
-
-def test_lightning_tells_when_the_optimizer_does_not_step():
-    """training/checkpoints.py."""
-    lightning = pytest.importorskip("lightning")
-    loop = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True).fit_loop
-    assert callable(loop._should_accumulate)
 
 
 def test_gymnasium_checks_spaces_in_a_method():

@@ -42,3 +42,5 @@ __all__ = [
     "metrics",
     "tasks",
 ]
+
+__version__: str

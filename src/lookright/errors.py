@@ -1,5 +1,6 @@
 """What went wrong with the user's input, said in the user's words."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -20,3 +21,16 @@ def require_one_of(name: str, value: object, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise InputError(f"{name}={value!r}; expected one of {', '.join(choices)}.")
+
+
+def nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """A question about the name that was perhaps meant, empty where none is near.
+
+    >>> nearest("CAMEL", ["ALIGN", "CAMAL"])
+    ' Do you mean CAMAL?'
+    >>> nearest("xyz", ["ALIGN", "CAMAL"])
+    ''
+    """
+    lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), lower, 1)
+    return f" Do you mean {before}{lower[found[0]]}?" if found else ""

@@ -128,10 +128,16 @@ class Collate:
         self.mean = torch.tensor(mean).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
+    def normalise(self, image: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to the model's input; colour becomes grey where the model has one channel."""
+        if self.mean.shape[1] == 1 and image.shape[1] == 3:
+            image = v2.functional.rgb_to_grayscale(image)
+        return (image.float() - self.mean) / self.std
+
     def __call__(self, samples: list[dict]) -> Batch:
         """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""
         batch: Batch = {
-            "image": (torch.stack([sample["image"] for sample in samples]).float() - self.mean) / self.std,
+            "image": self.normalise(torch.stack([sample["image"] for sample in samples])),
             "label": torch.tensor([sample["label"] for sample in samples]),
             "mask": torch.stack([_in_one(sample["mask"]) for sample in samples]),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),

@@ -24,6 +24,7 @@ class MapGuidance(Method):
         InputError: an argument is none of its choices.
     """
 
+    is_base = True
     needs = frozenset({"mask"})
 
     def __init__(self, weight: float, explain: Literal["label", "predicted"]) -> None:

@@ -187,6 +187,8 @@ class Sum(Method):
         InputError: a method owns the forward, or two methods name the same term.
     """
 
+    is_base = True  # a setting names its parts
+
     def __init__(self, methods: list[Method]) -> None:
         super().__init__()
         unfolded = [part for method in methods for part in (method.members if isinstance(method, Sum) else [method])]

@@ -17,6 +17,8 @@ class Stochastic(Method):
         seed: of all draws.
     """
 
+    is_base = True
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed

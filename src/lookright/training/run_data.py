@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from lookright.data.dataset import Augmentation, Collate, ImageDataset
+from lookright.data.dataset import Augmentation, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
 from lookright.data.samples import Sample, Samples, folder_encoding, read_samples
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
-from lookright.training.model import Normalisation
+from lookright.training.preprocessing import Preprocessing
 
 
 @dataclass
@@ -56,10 +56,9 @@ class RunData:
             samples = self.mask_control(samples, rows["mask_weight"].tolist(), seed)
         return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
 
-    def loader(self, split: str, size: int, normalisation: Normalisation, batch_size: int = 64) -> DataLoader:
+    def loader(self, split: str, preprocessing: Preprocessing, batch_size: int = 64) -> DataLoader:
         """The images of a split in order, not augmented."""
-        collate = Collate(normalisation.mean, normalisation.std)
-        return DataLoader(self.dataset(split, size), batch_size, collate_fn=collate)
+        return DataLoader(self.dataset(split, preprocessing.size), batch_size, collate_fn=preprocessing.collate())
 
 
 def load_data(
