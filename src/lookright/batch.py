@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from lookright.errors import InputError
+
 
 class Batch(TypedDict):
     """A mini-batch; any plain dict with these keys is one.
@@ -30,6 +32,54 @@ class Batch(TypedDict):
     mask_weight: NotRequired[Float[Tensor, " B"]]
     ignore: NotRequired[Float[Tensor, "B H W"]]
     domain: NotRequired[Int[Tensor, " B"]]
+
+
+def check_shapes(batch: Batch) -> None:
+    """Refuse a batch whose tensors do not fit together; looks at shapes only.
+
+    Raises:
+        InputError: a tensor has another shape than `Batch` says.
+
+    >>> image, label = torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])
+    >>> check_shapes({"image": image, "label": label, "mask": torch.zeros(2, 1, 8, 8)})
+    Traceback (most recent call last):
+    lookright.errors.InputError: mask has shape (2, 1, 8, 8); expected (2, H, W), as mask.squeeze(1) gives it.
+    """
+    if batch["image"].ndim != 4:
+        raise InputError(f"image has shape {tuple(batch['image'].shape)}; expected (B, C, H, W).")
+    size = len(batch["image"])
+    if len(batch["label"]) != size:
+        raise InputError(f"{len(batch['label'])} labels for {size} images; expected one for each.")
+    for name in ("mask", "ignore"):
+        given = batch.get(name)
+        if isinstance(given, Tensor) and (given.ndim != 3 or len(given) != size):
+            squeeze = f", as {name}.squeeze(1) gives it" if given.ndim == 4 and given.shape[1] == 1 else ""
+            raise InputError(f"{name} has shape {tuple(given.shape)}; expected ({size}, H, W){squeeze}.")
+    if "ignore" in batch and "mask" in batch and batch["ignore"].shape != batch["mask"].shape:
+        raise InputError(
+            f"ignore has shape {tuple(batch['ignore'].shape)} and mask {tuple(batch['mask'].shape)}; expected the same."
+        )
+    if "mask_weight" in batch and batch["mask_weight"].shape != (size,):
+        raise InputError(f"mask_weight has shape {tuple(batch['mask_weight'].shape)}; expected ({size},).")
+
+
+def check_range(batch: Batch) -> None:
+    """Refuse masks that leave [0, 1], where they count; waits for the device.
+
+    Raises:
+        InputError: such as masks of 0 and 255.
+    """
+    if "mask" not in batch:
+        return
+    mask, counts = batch["mask"], (mask_weight(batch) > 0)[:, None, None]
+    if "ignore" in batch:
+        counts = counts & (batch["ignore"] < 1)
+    wrong = ((mask < 0) | (mask > 1)) & counts
+    if bool(wrong.any()):
+        raise InputError(
+            f"mask has values such as {mask[wrong][0].item():g}; expected 0 to 1, 1 where the evidence is. Divide "
+            "masks of 0 and 255 by 255, and compare class indices with the class that is meant."
+        )
 
 
 def mask_weight(batch: Batch) -> Float[Tensor, " B"]:

@@ -172,6 +172,27 @@ def index(folder: Path) -> None:
     print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
 
 
+def check(folder: Path, html: Path | None = None, weights: Path | None = None) -> None:
+    """Tell what is in a folder and what may be wrong with it: bad masks, copies, scenery that gives classes away.
+
+    Args:
+        folder: with labels.csv.
+        html: also write the page with pictures to this file.
+        weights: also write suggested mask weights to this CSV file.
+    """
+    from lookright.data.check import as_text, write_html
+    from lookright.data.check import check as check_folder
+
+    checked = check_folder(folder)
+    print(as_text(checked))
+    if html is not None:
+        write_html(checked, html)
+        print(html)
+    if weights is not None:
+        checked.weights.to_csv(weights, index=False)
+        print(weights)
+
+
 def convert(source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip") -> None:
     """Write labels.csv, images and masks from COCO, VOC, LabelMe, Label Studio, CVAT, YOLO, Oxford Pets or suffixes.
 
@@ -305,6 +326,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "bestiary": bestiary,
         "sheet": sheet,
         "index": index,
+        "check": check,
         "convert": convert,
         "vlcs": vlcs,
         "terra_incognita": terra_incognita,

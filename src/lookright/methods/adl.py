@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.errors import InputError
+from lookright.errors import require_between
 from lookright.methods.stochastic import Stochastic
 
 
@@ -31,8 +31,7 @@ class ADL(Stochastic):
     def __init__(self, keep: float = 0.25, threshold: float = 0.9, seed: int = 0) -> None:
         super().__init__(seed)
         for name, value in {"keep": keep, "threshold": threshold}.items():
-            if not 0 <= value <= 1:
-                raise InputError(f"{name}={value}; expected a number from 0 to 1.")
+            require_between(name, value, 0, 1)
         self.keep = keep
         self.threshold = threshold
 

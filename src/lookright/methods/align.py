@@ -11,14 +11,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.attribution import class_map, minmax
+from lookright.attribution import Map, minmax
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
-from lookright.errors import InputError, require_one_of
+from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.dre import DRE
-from lookright.methods.map_guidance import known_part, mean_over_known, share_inside
+from lookright.methods.map_guidance import known_part, mean_over_known, needs_of, share_inside, trainable_map
 from lookright.methods.masker import Masker, UNetMasker
-from lookright.methods.method import Loss, Views
+from lookright.methods.method import Loss, Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Blur, Perturbation, blend
 from lookright.tasks import Task, cross_entropy
@@ -70,6 +70,7 @@ class ALIGN(Stochastic):
             everywhere counts nothing.
         epsilon: the map is scaled to [ε, 1 − ε], which bounds the gradient of the logarithm by 1/ε.
         seed: of mixtures, random masks and random fills.
+        map: A, see `MapGuidance`; also that of the regulariser.
 
     Raises:
         InputError: an argument is none of its choices, or a turn has no step.
@@ -94,10 +95,17 @@ class ALIGN(Stochastic):
         normalise_mask: bool = True,
         epsilon: float = 0.05,
         seed: int = 0,
+        map: str | Map = "class_map",
     ) -> None:
         super().__init__(seed)
         require_one_of("masker", masker, MASKERS)
         require_one_of("masks", masks, get_args(Masks))
+        for name, value in {"weight": weight, "sparsity": sparsity, "smoothness": smoothness}.items():
+            require_between(name, value)
+        for name, steps in {"warmup": warmup, "masker_warmup": masker_warmup, "ramp": ramp}.items():
+            require_between(name, steps)
+        require_between("regularisation", regularisation)
+        require_between("epsilon", epsilon, 0.0001, 0.5)
         if masker_steps < 1 or classifier_steps < 1:
             raise InputError(
                 f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."
@@ -105,7 +113,7 @@ class ALIGN(Stochastic):
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
-        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed)
+        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed, map=map)
         self.regularisation = regularisation
         self.warmup = warmup
         self.masker_warmup = masker_warmup
@@ -123,6 +131,9 @@ class ALIGN(Stochastic):
         self.needs = frozenset({"label", "mask"} if masks == "given" else {"label"})
         if masks == "learned":
             self.needs |= {"unused_parameters"}
+        self.map = map
+        self._map = trainable_map(map)
+        self.needs |= needs_of(self._map)
         self._watched: dict[str, Tensor] = {}
         self._has_collapsed = False
         self._followed: Tensor | None = None
@@ -163,6 +174,7 @@ class ALIGN(Stochastic):
             InputError: in training, the method was not attached to the optimizer; the images have other channels than
                 `channels`; or, in the masker's turn, activation checkpointing is on.
         """
+        self.check(batch)
         if self.masks == "learned" and self.masker is None:
             raise InputError("ALIGN has no masker yet: call method.attach(classifier, optimizer) before training.")
         if self.training and self._counting is None:
@@ -173,6 +185,11 @@ class ALIGN(Stochastic):
         if self.masker is not None and batch["image"].shape[1] != self.channels:
             raise InputError(
                 f"Images of {batch['image'].shape[1]} channels, and channels={self.channels}; expected as many."
+            )
+        if batch["label"].ndim != 1:
+            raise InputError(
+                f"Labels have shape {tuple(batch['label'].shape)}, and ALIGN's masks keep and destroy one class; "
+                "expected one label an image."
             )
         if self.turn == "masker":
             return self._masker_loss(classifier, batch)
@@ -188,12 +205,13 @@ class ALIGN(Stochastic):
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """The terms of the regulariser and, after the warm-up, `align`."""
+        require_classes(self, output, batch["label"])
         terms = self.regulariser.guidance(classifier, output, batch, views) if self.regularisation else {}
         if self.step < self.warmup:
             return terms
         batch, weight = self._with_masks(batch)
         self._followed = batch["mask"]
-        map = class_map(classifier, output, batch["label"])
+        map = self._map(classifier, output, batch["label"])
         inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
         known = inside + outside
         map, target = minmax(known_part(map, known)), share_inside(inside, outside)
@@ -234,7 +252,9 @@ class ALIGN(Stochastic):
         mask = self.masker(image)
         both, keep = image.repeat(2, 1, 1, 1), torch.cat([mask, 1 - mask])
         with _frozen(classifier):
-            logits = classifier(blend(both, self.fill(both, keep, self.generator()), keep)).logits
+            output = classifier(blend(both, self.fill(both, keep, self.generator()), keep))
+        require_classes(self, output, label)
+        logits = output.logits
         kept, removed = logits.softmax(1).gather(1, label.repeat(2)[:, None])[:, 0].chunk(2)
         terms = {
             "align_distance": (kept - removed - 1).square().mean(),

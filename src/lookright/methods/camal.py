@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.attribution import minmax, relu
-from lookright.errors import require_one_of
+from lookright.attribution import Map, minmax, relu
+from lookright.errors import require_between, require_one_of
 from lookright.methods.map_guidance import MapGuidance, share_inside
 
 Mode = Literal["mean", "energy", "sum"]
@@ -66,6 +66,7 @@ class CAMAL(MapGuidance):
         minmax: scale each map to [0, 1]. Without it a loss in mode `mean` or `sum` also rewards large activations.
         threshold: cells whose share of mask exceeds it count as inside, the others as outside; None keeps the share.
         explain: whose map is guided: that of the `label` or of the `predicted` class.
+        map: which map is compared, see `MapGuidance`.
     """
 
     def __init__(
@@ -76,9 +77,12 @@ class CAMAL(MapGuidance):
         minmax: bool = True,
         threshold: float | None = None,
         explain: Literal["label", "predicted"] = "label",
+        map: str | Map = "class_map",
     ) -> None:
-        super().__init__(weight, explain)
+        super().__init__(weight, explain, map)
         require_one_of("mode", mode, get_args(Mode))
+        if threshold is not None:
+            require_between("threshold", threshold, 0, 1)
         self.mode: Mode = mode
         self.relu = relu
         self.minmax = minmax

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.attribution import minmax
+from lookright.attribution import Map, minmax
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
+from lookright.errors import require_between
 from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside
 
 
@@ -23,10 +24,20 @@ class CYBORG(MapGuidance):
     Args:
         alpha: a, the share of the task in the loss; the paper's 0.5.
         explain: whose map is compared: that of the `label` or of the `predicted` class.
+        map: which map is compared, see `MapGuidance`.
+
+    Raises:
+        InputError: alpha out of range, or an argument is none of its choices.
     """
 
-    def __init__(self, alpha: float = 0.5, explain: Literal["label", "predicted"] = "label") -> None:
-        super().__init__(1 - alpha, explain)
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        explain: Literal["label", "predicted"] = "label",
+        map: str | Map = "class_map",
+    ) -> None:
+        require_between("alpha", alpha, 0, 1)
+        super().__init__(1 - alpha, explain, map)
         self.alpha = alpha
 
     def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:

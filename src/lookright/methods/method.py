@@ -1,16 +1,17 @@
 """What every training method is: guidance that is added to a task."""
 
+import inspect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lookright.batch import Batch
+from lookright.batch import Batch, check_range, check_shapes
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError
 from lookright.tasks import Task, cross_entropy
@@ -68,14 +69,21 @@ class Method(nn.Module):
             `image_gradient`: the graph has to begin with the images;
             `unused_parameters`: in some steps parameters get no gradient, which DistributedDataParallel has to know.
         step: steps of the optimiser since `attach`.
+        is_base: of a class: it is made to be subclassed or built by others, and cannot be chosen by name.
     """
 
+    is_base: ClassVar[bool] = True
     needs: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.is_base = vars(cls).get("is_base", False)
 
     def __init__(self) -> None:
         super().__init__()
         self.step = 0
         self._counting: RemovableHandle | None = None
+        self._has_looked = False
 
     def attach(self, classifier: Classifier, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Make ready for training: build what the method itself learns, and let the optimizer learn it.
@@ -136,6 +144,7 @@ class Method(nn.Module):
         Raises:
             InputError: the task does not give one number for each image.
         """
+        self.check(batch)
         batch = self.alter(batch)
         views = self.views(batch)
         size = len(batch["image"])
@@ -153,6 +162,22 @@ class Method(nn.Module):
             )
         loss = (self.weigh(classifier, output, batch) * loss).mean()
         return Loss({"task": loss} | self.guidance(classifier, output, batch, views))
+
+    def check(self, batch: Batch) -> None:
+        """Refuse a batch that is none: shapes always, the range of masks where it costs nothing, and once elsewhere.
+
+        Raises:
+            InputError: what is wrong with it.
+        """
+        check_shapes(batch)
+        if not self._has_looked or batch["image"].device.type == "cpu":
+            check_range(batch)
+        self._has_looked = True
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments, which are the whole configuration."""
+        values = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
+        return ", ".join(f"{name}={value!r}" for name, value in values.items() if not isinstance(value, nn.Module))
 
     def get_extra_state(self) -> dict[str, Any]:
         """Where training is."""
@@ -200,6 +225,10 @@ class Sum(Method):
                 )
         self.methods = nn.ModuleList(unfolded)
         self.needs = frozenset().union(*(method.needs for method in unfolded))
+
+    def extra_repr(self) -> str:
+        """Nothing: the methods show themselves."""
+        return ""
 
     @property
     def members(self) -> list[Method]:
@@ -250,6 +279,20 @@ class Sum(Method):
                     raise InputError(f"Two methods of the sum give a term named {name!r}; use each method once.")
                 terms[name] = term
         return terms
+
+
+def require_classes(method: Method, output: Output, label: Tensor) -> None:
+    """Refuse a task that does not name one of two or more classes for each image.
+
+    Raises:
+        InputError: one logit, or several labels an image.
+    """
+    if output.logits.shape[1] == 1 or label.ndim != 1:
+        given = "the model gives one logit" if label.ndim == 1 else f"labels have shape {tuple(label.shape)}"
+        raise InputError(
+            f"{type(method).__name__} needs one of two or more classes for each image, and {given}. Give the model a "
+            "logit for each class and take one label an image, or take CAMAL, CYBORG or CARE."
+        )
 
 
 def owns_forward(method: Method) -> bool:

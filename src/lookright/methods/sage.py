@@ -15,8 +15,8 @@ from lookright.attribution import minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
-from lookright.errors import InputError, require_one_of
-from lookright.methods.method import Views
+from lookright.errors import InputError, require_between, require_one_of
+from lookright.methods.method import Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Inpaint, Perturbation, blend
 
@@ -118,6 +118,9 @@ class SAGE(Stochastic):
         require_one_of("distance", distance, get_args(Distance))
         require_one_of("degraded", degraded, get_args(Degraded))
         require_one_of("batchnorm", batchnorm, get_args(Statistics))
+        require_between("embedding_weight", embedding_weight)
+        require_between("logit_weight", logit_weight)
+        require_between("margin", margin)
         if not 0 < share <= 1:
             raise InputError(f"share={share}; expected a share of the images with a mask, above 0 and at most 1.")
         if not temperature > 0:
@@ -140,6 +143,7 @@ class SAGE(Stochastic):
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """Two terms, `sage_embedding` and `sage_logit`."""
+        require_classes(self, output, batch["label"])
         if views is None:
             views = self._views(batch)
         if views is None:
