@@ -12,7 +12,7 @@ from lookright.methods.method import Method, Views, require_classes
 
 
 class RRR(Method):
-    """Penalises the gradient of the log-probabilities where no evidence is: λ · mean_b Σ_d (O_bd ∂/∂x_bd Σ_k log p_bk)².
+    """Penalises gradients of log-probabilities where no evidence is: λ · mean_b Σ_d (O_bd ∂/∂x_bd Σ_k log p_bk)².
 
     Ross, Hughes, Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining their
     Explanations", IJCAI 2017 (arXiv 1703.03717), equation 1, with O, what must not matter, as the outside of the mask.
@@ -23,7 +23,7 @@ class RRR(Method):
     gradient is of second order: it needs a model that can be differentiated twice.
 
     Args:
-        weight: λ. The paper chooses it so that both terms are of one order; the authors' code has values about 1000 with
+        weight: λ. The paper chooses it so that both terms are of one order; the authors' code has values about 1000 for
             images in [0, 1]. Ours is a start for normalised images; look at the term beside the task's.
 
     Raises:
