@@ -82,7 +82,7 @@ class BackgroundSwap(Stochastic):
         if self.scenery == "inpainted":
             scenery = blend(scenery, self.perturbation(scenery, keep, generator), keep)
         swapped = image.index_copy(0, row, blend(image[row], scenery, 1 - outside[row]))
-        return {**batch, "image": swapped}  # type: ignore[typeddict-item]
+        return {**batch, "image": swapped}
 
     def _allowed(self, batch: Batch, has_mask: Bool[Tensor, " B"]) -> Bool[Tensor, "B B"]:
         """Whose scenery (columns) each image (rows) may get."""
