@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lookright import Classifier, metrics
 from lookright.perturb import Inpaint, blur
-from lookright.training.environment import processor
+from lookright.run_directory.environment import processor
 
 STEPS = 28
 

@@ -30,8 +30,8 @@ from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
 from lookright.rl.environments import DoomEnvironments, seeds, vectorised
 from lookright.rl.settings import PPOSettings
+from lookright.run_directory.environment import processor
 from lookright.statistics import mean_interval, paired_difference
-from lookright.training.environment import processor
 
 RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4

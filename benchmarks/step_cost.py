@@ -33,7 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
 from lookright.batch import mask_on_grid
 from lookright.perturb import Blur, Noise, ZeroFill
-from lookright.training.environment import processor
+from lookright.run_directory.environment import processor
 
 CLASSES = 8
 PLAIN = "plain PyTorch"

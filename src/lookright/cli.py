@@ -391,7 +391,7 @@ def _spelled_out(arguments: list[str]) -> list[str]:
 def _readable(error: Exception) -> str:
     if isinstance(error, InputError):
         return " ".join(str(error).split())
-    from lookright.training.settings_file import readable
+    from lookright.run_directory.settings_file import readable
 
     return readable(error)
 

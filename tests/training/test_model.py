@@ -4,7 +4,8 @@ import timm
 import torch
 
 from lookright import InputError
-from lookright.training.model import build_model, read_facts, save_model
+from lookright.run_directory import read_facts, save_model
+from lookright.training.model import build_model
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet10t", "torchvision.models.resnet18"])
@@ -37,20 +38,6 @@ def test_weights_go_into_the_plain_model_and_back(tmp_path):
     for key, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert read_facts(tmp_path / "model.safetensors") == {"classes": ["a", "b", "ü"], "size": 32}
-
-
-def test_weights_that_no_run_wrote_are_refused(tmp_path):
-    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
-    safetensors.torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"model.safetensors' holds weights without"):
-        read_facts(tmp_path / "model.safetensors")
-
-
-def test_the_same_weights_and_facts_are_the_same_bytes(tmp_path):
-    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
-    for number in range(4):
-        save_model(tmp_path / f"{number}", model, dict.fromkeys("abcdefgh", 1))
-    assert len({(tmp_path / f"{number}").read_bytes() for number in range(4)}) == 1
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):

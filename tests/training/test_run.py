@@ -8,7 +8,7 @@ import torch
 
 from lookright import InputError
 from lookright.methods import CAMAL, Loss
-from lookright.training.model import read_facts
+from lookright.run_directory import read_facts
 from lookright.training.module import Training
 from lookright.training.run import load_last_step, load_run, resume, train
 from lookright.training.settings import read_settings
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(squa
     monkeypatch.setattr(CAMAL, "forward", explode)
     with pytest.raises(InputError, match=r"became nan in step 5 \(cross_entropy .*, camal nan\)"):
         train(settings(squares, tmp_path / "run", method="CAMAL"))
-    checkpoint = torch.load(tmp_path / "run/last.ckpt", weights_only=False)
+    checkpoint = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
 
@@ -169,7 +169,7 @@ def test_the_best_weights_are_those_of_the_best_validation(squares, settings, tm
     last = train(settings(squares, tmp_path / "last", epochs=6, select="last"))
     log = pd.read_csv(best.directory / "metrics.csv").dropna(subset="val/accuracy")
     order = log.sort_values(["val/accuracy", "val/loss"], ascending=[False, True])
-    checkpoint = torch.load(best.directory / "last.ckpt", weights_only=False)
+    checkpoint = torch.load(best.directory / "last.ckpt", weights_only=True)
     kept = checkpoint["callbacks"]["Checkpoints"]
     assert kept["best_step"] == order["step"].iloc[0] + 1
     assert_equal(kept["best_weights"], weights(best.directory))
@@ -199,7 +199,7 @@ def test_training_without_a_validation_split(own_squares, settings, tmp_path):
     table[table["split"] != "val"].to_csv(own_squares / "labels.csv", index=False)
     run = train(settings(own_squares, tmp_path / "run"))
     assert_equal(load_last_step(run).model.state_dict(), run.classifier.model.state_dict())
-    assert torch.load(run.directory / "last.ckpt", weights_only=False)["global_step"] == 3
+    assert torch.load(run.directory / "last.ckpt", weights_only=True)["global_step"] == 3
     (run.directory / "model.safetensors").rename(tmp_path / "lost")
     assert_equal(resume(run.directory).classifier.model.state_dict(), run.classifier.model.state_dict())
 

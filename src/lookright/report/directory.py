@@ -12,6 +12,7 @@ import yaml
 
 from lookright.errors import InputError
 from lookright.report.selection import RULES
+from lookright.run_directory.file_name import file_name
 
 KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
@@ -91,7 +92,7 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
     Raises:
         InputError: where a file is there and cannot be read.
     """
-    table, arrays = run / "evaluation" / f"{split}.csv", run / "evaluation" / f"{split}.npz"
+    table, arrays = (run / "evaluation" / f"{file_name(split)}{kind}" for kind in (".csv", ".npz"))
     if not table.is_file():
         return None
     images = _read_csv(table)

@@ -1,6 +1,5 @@
 """What a trained agent achieves, where it looks, and whether its maps are faithful."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lookright import metrics
@@ -21,9 +19,7 @@ from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, read_settings
-from lookright.training.evaluation import none_for_nan
-from lookright.training.model import read_facts
-from lookright.training.run import write_json
+from lookright.run_directory import none_for_nan, read_facts, read_json, read_weights, write_json
 
 EVALUATION_SEED = 1_000_003
 """Of the episodes of every evaluation, so that all agents of a scenario meet the same ones; no training uses it."""
@@ -206,9 +202,9 @@ def load_agent(run: Path) -> TrainedAgent:
             f"The run {str(run)!r} has no model.safetensors: it was not finished. "
             f"Continue it with lookright rl train --resume {run}."
         )
-    facts = read_facts(path)
+    facts = read_facts(path, ("actions", "timesteps", "steps_per_second"))
     model = NatureCNN(facts["actions"])
-    model.load_state_dict(load_file(path))
+    model.load_state_dict(read_weights(path))
     return TrainedAgent(settings, Policy(model).classifier.eval(), facts)
 
 
@@ -255,4 +251,4 @@ def read_result(run: Path) -> dict[str, Any]:
     So an agent that was evaluated before something was summarised has it, too.
     """
     tables = [pd.read_csv(run / "evaluation" / f"{name}.csv") for name in ("episodes", "frames")]
-    return json.loads((run / "result.json").read_text()) | summary(*tables)
+    return read_json(run / "result.json") | summary(*tables)

@@ -26,15 +26,11 @@ from lookright.batch import Batch
 from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
-from lookright.replacing import replacing
 from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
-from lookright.training.environment import environment
-from lookright.training.metrics_log import MetricsLog
-from lookright.training.model import save_model
-from lookright.training.run import write_json
+from lookright.run_directory import MetricsLog, environment, read_checkpoint, save_model, write_checkpoint, write_json
 
 PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")
 
@@ -156,7 +152,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     # Where the run was left.
     checkpoint, done, seconds = settings.out / "last.ckpt", 0, 0.0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = read_checkpoint(checkpoint, ("update", "seconds", "policy", "method", "optimizer"), device)
         policy.load_state_dict(state["policy"])
         method.load_state_dict(state["method"])
         optimizer.load_state_dict(state["optimizer"])
@@ -304,8 +300,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
             log.save()
             state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
             state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
-            with replacing(checkpoint) as draft:
-                torch.save(state, draft)
+            write_checkpoint(checkpoint, state)
     board.close()
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}

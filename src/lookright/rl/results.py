@@ -1,6 +1,5 @@
 """A study of agents as a page: scores with intervals, performance profiles, learning curves."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lookright import statistics
 from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.rl.study import collect_results, read_study
+from lookright.run_directory import read_json
 
 METRICS = {
     "score": ("Normalised return", True),
@@ -142,7 +142,7 @@ def _comparable(table: pd.DataFrame, names: list[str], directory: Path) -> pd.Da
 
 def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
     paths = [directory / run / "environment.json" for run in runs]
-    return list(dict.fromkeys(json.loads(path.read_text())["device"] for path in paths))
+    return list(dict.fromkeys(read_json(path, ["device"])["device"] for path in paths))
 
 
 def _head(column: str) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
-from lookright.training.settings_file import SettingsFile
+from lookright.run_directory.settings_file import SettingsFile
 
 AT_LEAST = {
     "seed": 0,

@@ -1,6 +1,5 @@
 """A grid of agents: scenarios × seeds × methods."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,9 @@ from lookright.rl.environments import SCENARIOS
 from lookright.rl.evaluate import evaluate_policy, read_result
 from lookright.rl.ppo import resume, train
 from lookright.rl.settings import parse_settings, read_settings
-from lookright.study.config import file_name
+from lookright.run_directory import read_json, write_json
+from lookright.study.config import run_path
 from lookright.study.grid import do_missing, open_directory, read_grid, write_results
-from lookright.training.run import write_json
 
 RANDOM_EPISODES = 50
 """Played by an agent that presses buttons at random, for the zero of the normalised score."""
@@ -47,7 +46,7 @@ class AgentStudy:
         for seed in self.seeds:
             for scenario in self.scenarios:
                 for name, overrides in self.methods.items():
-                    directory = out / "runs" / Path(scenario).stem / file_name(name) / f"seed-{seed}"
+                    directory = out / run_path(out, Path(scenario).stem, name, f"seed-{seed}")
                     config = {"method": name, "name": name, **self.settings, **overrides}
                     yield parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
 
@@ -96,7 +95,7 @@ def finish_run(settings: jsonargparse.Namespace) -> None:
 
 def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
     """One row per finished agent, with the return of random play in its scenario."""
-    random = json.loads((out / "random.json").read_text())
+    random = read_json(out / "random.json")
     rows = []
     for run in runs:
         path = Path(run.out)
@@ -108,7 +107,7 @@ def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFra
 
 def _play_at_random(grid: AgentStudy, out: Path) -> None:
     path = out / "random.json"
-    returns = json.loads(path.read_text()) if path.is_file() else {}
+    returns = read_json(path) if path.is_file() else {}
     for scenario in grid.scenarios:
         if scenario not in returns:
             targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))

@@ -1,6 +1,5 @@
 """A study's YAML file, and the runs that it asks for."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -12,6 +11,7 @@ import jsonargparse
 from lookright.data.protocols import LeaveOneDomainOut, LeaveTwoDomainsOut, domain_names
 from lookright.data.table import read_table
 from lookright.errors import InputError
+from lookright.run_directory.file_name import file_name, readable_part
 from lookright.study.grid import read_grid
 from lookright.training.settings import parse_settings
 
@@ -77,7 +77,7 @@ class Study:
         ):
             for method, candidate, of_candidate in self._candidates():
                 place = [*filter(None, (model, method, candidate)), f"seed-{seed}"]
-                directory = Path("runs", *map(file_name, (protocol, *place)))
+                directory = run_path(out, protocol, *place)
                 name = f"{method}, {candidate}" if candidate else method
                 config: dict[str, Any] = {"protocol": protocol, "method": method, "name": name}
                 config |= {"model": model} if model else {}
@@ -109,7 +109,7 @@ class Study:
             if domain == tested:
                 continue
             pair = sorted([tested, domain])
-            directory = Path("runs", "cross-validation", *map(file_name, (" and ".join(pair), *place)))
+            directory = run_path(out, "cross-validation", " and ".join(pair), *place)
             changed = {
                 "protocol": {"class_path": LeaveTwoDomainsOut.__name__, "init_args": {**arguments, "held_out": pair}},
                 "faithfulness": "none",  # the accuracy is all that counts
@@ -127,10 +127,7 @@ def read_study(path: Path) -> Study:
     return read_grid(path, Study, ("methods", "protocols", "models", "candidates"))
 
 
-def file_name(name: str) -> str:
-    """A name that every file system takes.
-
-    >>> file_name("SAGE, inverted masks")
-    'SAGE-inverted-masks'
-    """
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
+def run_path(out: Path, *names: str) -> Path:
+    """Of a run, relative to the study's; one that an earlier version began keeps its name."""
+    earlier = Path("runs", *map(readable_part, names))
+    return earlier if (out / earlier / "config.yaml").is_file() else Path("runs", *map(file_name, names))

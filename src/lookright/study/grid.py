@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import jsonargparse
 import pandas as pd
-import yaml
 
 from lookright.errors import InputError
 from lookright.replacing import replacing
+from lookright.run_directory import read_yaml
 from lookright.study.executors import Executor, execute
 
 Grid = TypeVar("Grid")
@@ -34,12 +34,7 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
     Raises:
         InputError: no such file, no YAML, or keys that are missing or unknown.
     """
-    if not path.is_file():
-        raise InputError(f"No file {str(path)!r}. Expected the YAML file of a study.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
+    content = read_yaml(path)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     known = [field.name for field in fields]
     missing = dataclasses.MISSING

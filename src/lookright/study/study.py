@@ -1,6 +1,5 @@
 """Does the runs of a study that are missing, and keeps `results.csv` up to date."""
 
-import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from lookright.data.protocols import ORACLE_SPLIT, LeaveTwoDomainsOut
 from lookright.errors import InputError
+from lookright.run_directory import read_json
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
 from lookright.study.grid import do_missing, open_directory, write_results
@@ -77,7 +77,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
     for run in runs:
         path = out / run.directory / "result.json"
         if path.is_file():
-            result = json.loads(path.read_text())
+            result = read_json(path, ("name", "method", "model", "seed", "val_accuracy", "splits"))
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
             last_step = result.get("last_step", {})
             selection = {
@@ -101,5 +101,5 @@ def _cross_validation_accuracy(out: Path, run: PlannedRun) -> float | None:
     paths = {domain: out / other.directory / "result.json" for domain, other in run.cross_validation.items()}
     if not paths or not all(path.is_file() for path in paths.values()):
         return None
-    splits = {domain: json.loads(path.read_text())["splits"] for domain, path in paths.items()}
+    splits = {domain: read_json(path, ("splits",))["splits"] for domain, path in paths.items()}
     return fmean(splits[domain][LeaveTwoDomainsOut.split(domain)]["accuracy"] for domain in splits)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lookright import metrics
-from lookright.training.evaluation import SplitEvaluation, none_for_nan
+from lookright.run_directory import none_for_nan
+from lookright.training.evaluation import SplitEvaluation
 
 
 def attack_summary(

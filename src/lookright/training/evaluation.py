@@ -1,7 +1,6 @@
 """What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from lookright.attribution.maps import explain_prediction
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.replacing import replacing
+from lookright.run_directory import file_name, none_for_nan
 from lookright.training.model import Normalisation
 from lookright.training.run_data import RunData
 
@@ -60,15 +60,6 @@ class SplitEvaluation:
             result["expected_calibration_error"] = metrics.expected_calibration_error(logits, label).item()
         result |= {column: float(table[column].mean()) for column in table if column in PER_IMAGE}
         return none_for_nan(result)
-
-
-def none_for_nan(values: Mapping[str, float]) -> dict[str, float | None]:
-    """The values, None where one is not defined: JSON has no NaN.
-
-    >>> none_for_nan({"accuracy": 0.5, "iou": math.nan})
-    {'accuracy': 0.5, 'iou': None}
-    """
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 PER_IMAGE = (
@@ -206,12 +197,14 @@ def write_evaluation(
 ) -> None:
     """Write `SPLIT.csv` (one row per image) and `SPLIT.npz` (curves, and maps of the gallery's images).
 
+    The name of the split is made one of a file by `file_name`.
+
     The gallery's images depend on the split alone, so that the runs of a study show the same ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = evaluation.table
     columns = [column for column in table if not str(column).endswith("_index")]
-    with replacing(folder / f"{split}.csv") as draft:
+    with replacing(folder / f"{file_name(split)}.csv") as draft:
         table[columns].to_csv(draft, index=False, float_format="%.6g")
     candidates = np.flatnonzero(table["mask_weight"] > 0)
     if len(candidates) == 0:
@@ -227,7 +220,7 @@ def write_evaluation(
             "gallery_mask_weight": table["mask_weight"].to_numpy()[chosen],
             "gallery_map": evaluation.map[chosen].numpy().astype(np.float16),
         }
-    with replacing(folder / f"{split}.npz") as draft:
+    with replacing(folder / f"{file_name(split)}.npz") as draft:
         np.savez_compressed(draft, **arrays)
 
 

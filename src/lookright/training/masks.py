@@ -16,6 +16,7 @@ from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.methods import ALIGN
 from lookright.replacing import replacing
+from lookright.run_directory import read_checkpoint
 from lookright.training.run import TrainedRun
 
 
@@ -73,7 +74,7 @@ def _masker(run: TrainedRun) -> nn.Module:
         )
     if not checkpoint.is_file():
         raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, which keeps its masker. Train it again.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    state = read_checkpoint(checkpoint, ("state_dict",))["state_dict"]
     method.bind(run.classifier)
     method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
     assert method.masker is not None

@@ -1,20 +1,17 @@
 """Building a model by its name, and keeping its weights as the plain model's."""
 
 import importlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import timm
 import torch
 from torch import nn
 
 from lookright.errors import InputError
-from lookright.replacing import replacing
+from lookright.run_directory.weights import read_weights
 from lookright.training.small_cnn import SmallCNN
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -111,7 +108,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(f"No weights {str(path)!r}. Expected 'pretrained', {EFFICIENTNET_LITE0!r} or a file.")
     if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
+        return read_weights(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -128,25 +125,3 @@ def _load_backbone(model: nn.Module, weights: dict[str, torch.Tensor], source: s
             f"shape, first {fresh[0]!r}. Expected the weights of the same architecture."
         )
     model.load_state_dict(fitting, strict=False)
-
-
-def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    """Write the plain model's weights, with `facts` (JSON) as metadata; a file that is there is replaced."""
-    state = {key: value.detach().contiguous().clone() for key, value in model.state_dict().items()}
-    with replacing(path) as draft:
-        # One key: safetensors writes several in any order, so that equal weights and facts would be other bytes.
-        safetensors.torch.save_file(state, draft, {"facts": json.dumps(facts)})
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """The metadata that `save_model` wrote.
-
-    Raises:
-        InputError: something else wrote the file.
-    """
-    with safetensors.safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    if "facts" not in metadata:
-        raise InputError(f"{str(path)!r} holds weights without what a run writes beside them. Train the run anew.")
-    facts: dict[str, Any] = json.loads(metadata["facts"])
-    return facts

@@ -9,7 +9,8 @@ from torch import Tensor
 from lookright import metrics
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL
-from lookright.training.evaluation import SplitEvaluation, none_for_nan
+from lookright.run_directory import none_for_nan
+from lookright.training.evaluation import SplitEvaluation
 from lookright.training.model import Normalisation
 from lookright.training.run_data import RunData
 

@@ -1,6 +1,5 @@
 """Evaluates a trained run on splits and keeps `result.json`."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,11 @@ import torch
 from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
+from lookright.run_directory import read_facts, read_json, write_json
 from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
-from lookright.training.model import read_facts
 from lookright.training.open_set import open_set_summary, training_class_means
-from lookright.training.run import TrainedRun, load_last_step, write_json
+from lookright.training.run import TrainedRun, load_last_step
 from lookright.training.run_data import load_data
 from lookright.training.settings import RunSettings
 
@@ -53,7 +52,7 @@ def evaluate_run(
     settings, map = run.settings, map or run.settings.map
     out = out or run.directory
     path = out / "result.json"
-    result = json.loads(path.read_text()) if path.is_file() else _describe(run, map)
+    result = read_json(path, ("map", "splits")) if path.is_file() else _describe(run, map)
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits

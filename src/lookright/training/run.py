@@ -1,7 +1,6 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
 import copy
-import json
 import logging
 import os
 import sys
@@ -24,11 +23,17 @@ from lookright.classifier import Classifier
 from lookright.data.dataset import Collate, ShuffledBatches
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
-from lookright.replacing import replacing
+from lookright.run_directory import (
+    MetricsLog,
+    environment,
+    read_checkpoint,
+    read_facts,
+    read_json,
+    save_model,
+    write_json,
+)
 from lookright.training.checkpoints import Checkpoints
-from lookright.training.environment import environment
-from lookright.training.metrics_log import MetricsLog
-from lookright.training.model import Normalisation, build_model, read_facts, save_model
+from lookright.training.model import Normalisation, build_model
 from lookright.training.module import Training
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
@@ -93,7 +98,7 @@ def resume(out: Path) -> TrainedRun:
     data = _load_training_data(settings)
     path = out / "environment.json"
     if path.is_file():
-        check_fingerprint(out, json.loads(path.read_text())["data"]["fingerprint"], data)
+        check_fingerprint(out, read_json(path, ["data"])["data"]["fingerprint"], data)
     else:
         write_json(path, _environment(settings, data))
     checkpoint = out / "last.ckpt"
@@ -127,7 +132,7 @@ def load_run(directory: Path) -> TrainedRun:
             f"The run {str(directory)!r} has no model.safetensors: it was not finished. "
             f"Continue it with lookright train --resume {directory}."
         )
-    facts = read_facts(path)
+    facts = read_facts(path, ("classes", "mean", "std", "fingerprint"))
     model, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
     return TrainedRun(
         directory,
@@ -148,7 +153,7 @@ def load_last_step(run: TrainedRun) -> Classifier:
     path = run.directory / "last.ckpt"
     if not path.is_file():
         raise InputError(f"No {str(path)!r}, which holds the weights of the last step. Train the run anew.")
-    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    state = read_checkpoint(path, ("state_dict",))["state_dict"]
     prefix = "classifier.model."
     model = copy.deepcopy(run.classifier.model)
     model.load_state_dict({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
@@ -258,7 +263,7 @@ def _fit(
         callbacks=callbacks,
     )
     started = time.perf_counter()
-    trainer.fit(training, loader, validation, ckpt_path=checkpoint, weights_only=False)
+    trainer.fit(training, loader, validation, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
     classifier.cpu().eval()
     best = validates and settings.select == "best"
@@ -285,7 +290,7 @@ def _is_first_process() -> bool:
 
 
 def _steps_done(checkpoint: Path | None) -> int:
-    return torch.load(checkpoint, map_location="cpu", weights_only=False)["global_step"] if checkpoint else 0
+    return read_checkpoint(checkpoint, ("global_step",))["global_step"] if checkpoint else 0
 
 
 def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
@@ -299,12 +304,6 @@ def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
             "skipped": len(data.skipped),
         },
     }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file, in place of one that is there."""
-    with replacing(path) as draft:
-        draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _quiet_lightning() -> None:

@@ -9,7 +9,7 @@ from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
 from lookright.methods import ERM, Method
-from lookright.training.settings_file import SettingsFile
+from lookright.run_directory.settings_file import SettingsFile
 
 
 @dataclass

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jsonargparse
-import yaml
 
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import Protocol
 from lookright.errors import InputError
 from lookright.methods import Method
+from lookright.replacing import replacing
+from lookright.run_directory.yaml_file import read_yaml
 
 Settings = TypeVar("Settings")
 
@@ -64,7 +65,8 @@ class SettingsFile(Generic[Settings]):
 
     def write(self, namespace: jsonargparse.Namespace, path: Path) -> None:
         """Write a YAML file from which `read` gives the same settings."""
-        path.write_text(self._parser().dump(namespace, skip_unset=False))
+        with replacing(path) as draft:
+            draft.write_text(self._parser().dump(namespace, skip_unset=False), encoding="utf-8")
 
     def read(self, path: Path) -> jsonargparse.Namespace:
         """Read what `write` wrote.
@@ -74,7 +76,10 @@ class SettingsFile(Generic[Settings]):
         """
         if not path.is_file():
             raise InputError(f"No {path.name} in {str(path.parent)!r}. Expected the directory of a run.")
-        return self.parse(yaml.safe_load(path.read_text()))
+        content = read_yaml(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{str(path)!r} holds a {type(content).__name__}; expected the settings of a run.")
+        return self.parse(content)
 
     def _parser(self) -> jsonargparse.ArgumentParser:
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

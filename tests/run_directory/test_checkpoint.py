@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from lookright import InputError
+from lookright.run_directory.checkpoint import read_checkpoint, write_checkpoint
+
+
+class Foreign:
+    """Notes that it was unpickled; harmless."""
+
+    woken = False
+
+    def __reduce__(self):
+        return wake, ()
+
+
+def wake():
+    Foreign.woken = True
+
+
+def test_what_is_written_is_read(tmp_path):
+    state = {"step": 3, "weights": {"a": torch.arange(3)}, "draws": [1, 2.5, "x", None]}
+    write_checkpoint(tmp_path / "last.ckpt", state)
+    again = read_checkpoint(tmp_path / "last.ckpt", ("step", "weights"))
+    assert torch.equal(again["weights"].pop("a"), state["weights"].pop("a"))
+    assert again == state
+
+
+def test_a_foreign_pickle_is_refused_and_not_run(tmp_path):
+    torch.save({"step": Foreign()}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last.ckpt.*could run code"):
+        read_checkpoint(tmp_path / "last.ckpt")
+    assert not Foreign.woken
+
+
+def test_a_damaged_or_foreign_file_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "last.ckpt"
+    write_checkpoint(path, {"step": 3})
+    whole = path.read_bytes()
+    for content in (b"", b"no checkpoint", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="Cannot read the checkpoint"):
+            read_checkpoint(path)
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="has no 'epoch'"):
+        read_checkpoint(path, ("epoch",))
+    with pytest.raises(InputError, match="No checkpoint"):
+        read_checkpoint(tmp_path / "nowhere.ckpt")
