@@ -10,7 +10,8 @@ from torch import nn
 
 from lookright.errors import InputError
 from lookright.replacing import replacing
-from lookright.training.model import build_model, save_model
+from lookright.run_directory import read_json, save_model
+from lookright.training.model import build_model
 from lookright.training.run import TrainedRun
 
 
@@ -44,12 +45,12 @@ def read_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a folder that `export_folder` wrote, in eval mode, and its `config.json`.
 
     Raises:
-        InputError: the folder has no `config.json` of lookright's.
+        InputError: the folder has no `config.json`, or one that another program wrote.
     """
     path = folder / "config.json"
-    config: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    if "lookright" not in config:
-        raise InputError(f"{str(folder)!r} has no config.json that lookright wrote. Expected a folder it exported.")
+    if not path.is_file():
+        raise InputError(f"{str(folder)!r} has no config.json. Expected a folder that lookright export wrote.")
+    config = read_json(path, ("lookright", "num_classes"))
     facts, weights = config["lookright"], str(folder / "model.safetensors")
     model, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
     return model.eval(), config
@@ -128,7 +129,7 @@ Classes: {", ".join(run.classes)}.
 
 def _evaluation(run: TrainedRun) -> str:
     path = run.directory / "result.json"
-    splits = json.loads(path.read_text())["splits"] if path.is_file() else {}
+    splits = read_json(path, ("splits",))["splits"] if path.is_file() else {}
     if not splits:
         return "Not evaluated."
     names = list(dict.fromkeys(name for values in splits.values() for name in values))
