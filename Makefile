@@ -2,13 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-lowest check clean
 
 demo: .venv/demo
 	$(BIN)/lookright demo
 
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # two workers of one thread each
+
+# The core and the training with the lowest versions that pyproject.toml allows (uv finds them), in a place of their own.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable . \
+		beartype hypothesis pytest
+	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest tests/test_batch.py tests/attribution tests/classifier tests/methods \
+		tests/metrics tests/run_directory tests/training
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -25,4 +34,4 @@ check: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-lowest runs

@@ -31,7 +31,7 @@ def accuracies(run: TrainedRun) -> pd.DataFrame:
         if not (data.rows(split)["mask_weight"] > 0).any() or split in settings.protocol.open_set_splits:
             continue
         correct = []
-        for batch in data.loader(split, settings.size, run.normalisation):
+        for batch in data.loader(split, run.preprocessing):
             has_mask = batch["mask_weight"] > 0
             image, mask, label = (batch[key][has_mask] for key in ("image", "mask", "label"))
             inside, outside = (blend(image, inpaint(image, keep), keep) for keep in (mask, 1 - mask))

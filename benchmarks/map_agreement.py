@@ -68,7 +68,7 @@ class WithFeatures(nn.Module):
         """The logits."""
 
         def through(tensor: Tensor) -> Tensor:
-            features = self.route.grid.features(tensor, image.shape[2:])
+            features = self.route.grid.features(tensor)
             return self.route.grid.restore(self.features(features), tensor)
 
         with tapped(self.model, [(self.route.features, through)]):

@@ -31,7 +31,6 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
-from lookright.batch import mask_on_grid
 from lookright.perturb import Blur, Noise, ZeroFill
 from lookright.run_directory.environment import processor
 
@@ -50,7 +49,7 @@ def plain(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
 def guided(method: Method) -> Contender:
     def build(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
         classifier = Classifier(model)
-        method.bind(classifier)
+        method.attach(classifier)
         method.to(next(model.parameters()).device)
         parameters = [*classifier.parameters(), *method.parameters()]
         return lambda batch: method(classifier, batch).total, parameters
@@ -73,7 +72,7 @@ def attention_loss(map: Tensor, mask: Tensor) -> Tensor:
     map = map.clamp_min(0)
     low, high = map.amin((1, 2), keepdim=True), map.amax((1, 2), keepdim=True)
     map = (map - low) / (high - low + 1e-8)
-    mask = mask_on_grid(mask, (map.shape[1], map.shape[2]))
+    mask = functional.interpolate(mask[:, None], (map.shape[1], map.shape[2]), mode="area")[:, 0]
     inside = (map * mask).sum((1, 2)) / mask.sum((1, 2))
     return ((map * (1 - mask)).sum((1, 2)) / (1 - mask).sum((1, 2)) - inside).mean()
 

@@ -13,15 +13,21 @@ from lookright.training import load_data
 
 
 class GuidedTrainer(Trainer):
-    """Only the loss differs. The wrapper is made once: it finds the layer, and leaves no trace in the model."""
+    """The loss differs, and the method hears of the optimizer. The wrapper finds the layer and leaves no trace."""
 
     def __init__(self, method: lookright.Method, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.method = method
         self.classifier = lookright.Classifier(self.model)
 
+    def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
+        """The usual one, which the method counts the steps of."""
+        optimizer = super().create_optimizer(*arguments)
+        self.method.attach(self.classifier, optimizer)
+        return optimizer
+
     def compute_loss(self, model: torch.nn.Module, inputs: lookright.Batch, **_: Any) -> torch.Tensor:
-        """One forward, one cross-entropy, and the guidance."""
+        """One forward, the task, and the guidance."""
         return self.method(self.classifier, inputs).total
 
 

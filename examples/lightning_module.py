@@ -20,10 +20,9 @@ class Guided(lightning.LightningModule):
         super().__init__()
         self.classifier = lookright.Classifier(model)
         self.method = method
-        self.method.bind(self.classifier)
 
     def training_step(self, batch: lookright.Batch) -> torch.Tensor:
-        """One forward, one cross-entropy, and the guidance."""
+        """One forward, the task, and the guidance."""
         loss = self.method(self.classifier, batch)
         self.log_dict({f"train/{name}": term.detach() for name, term in loss.terms.items()}, prog_bar=True)
         return loss.total
@@ -35,7 +34,9 @@ class Guided(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser for the classifier and whatever the method owns."""
-        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+        optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=1e-3)
+        self.method.attach(self.classifier, optimizer)
+        return optimizer
 
 
 def main(folder: Path, epochs: int = 5, size: int = 64) -> None:

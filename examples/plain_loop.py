@@ -23,6 +23,7 @@ def main(folder: Path, epochs: int = 5, size: int = 64) -> None:
     classifier = lookright.Classifier(model)
     method = lookright.CAMAL(weight=1.0)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3)
+    method.attach(classifier, optimizer)
 
     for epoch in range(epochs):
         classifier.train()

@@ -4,12 +4,21 @@ from jaxtyping import install_import_hook
 
 install_import_hook("lookright", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that is remembered while testing outlives it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def write_squares(folder: Path, images: int = 90, size: int = 32) -> Path:
@@ -64,7 +73,7 @@ def settings(data: Path, out: Path, **more: object) -> dict[str, object]:
         "batch_size": 12,
         "lr": 0.01,
         "workers": 0,
-        "steps": 4,
+        "curve_points": 4,
         "gallery": 5,
         "accelerator": "cpu",
     } | more

@@ -12,7 +12,7 @@ from lookright.cli import COMMANDS, main
 def train_arguments(data, out, *more):
     return [
         "train", "--data", str(data), "--out", str(out), "--model", "small_cnn", "--model_arguments", '{"width": 8}',
-        "--size", "32", "--epochs", "2", "--batch_size", "12", "--workers", "0", "--steps", "4", *more,
+        "--size", "32", "--epochs", "2", "--batch_size", "12", "--workers", "0", "--curve-points", "4", *more,
     ]  # fmt: skip
 
 
@@ -64,12 +64,44 @@ def test_help_names_every_command(capsys):
     assert all(name in printed for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+COMMAND_LINES = [
+    " ".join((name, *part))
+    for name, found in COMMANDS.items()
+    for part in ([(inner,) for inner in found] if isinstance(found, dict) else [()])
+]
+
+
+@pytest.mark.parametrize("command", COMMAND_LINES)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([*command.split(), "--help"])
     assert exit.value.code == 0
     assert f"lookright {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", ["data", "rl"])
+@pytest.mark.parametrize("rest", [[], ["--help"]])
+def test_every_group_explains_itself(group, rest, capsys):
+    assert main([group, *rest]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS[group])
+
+
+def test_a_bug_of_ours_says_so(monkeypatch, capsys):
+    def bug(run):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("lookright.training.run.load_run", bug)
+    assert main(["evaluate", "nowhere"]) == 70
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: a bug" in error
+    assert error.splitlines()[-1].startswith("lookright: this is a bug of lookright")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(squares, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(train_arguments(squares, tmp_path / "file/run")) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
 
 
 def broken(folder, kind):
@@ -115,6 +147,11 @@ def test_bad_data_is_one_clear_line(own_squares, tmp_path, capsys, kind, message
     ("arguments", "message"),
     [
         (["fly"], "No command 'fly'"),
+        (["evalute", "run"], "No command 'evalute'. Do you mean evaluate?"),
+        (["rl", "trian"], "No command 'trian'. Do you mean train?"),
+        (["train", "--data", "d", "--out", "o", "--epocs", "3"], "No option '--epocs'. Do you mean --epochs?"),
+        (["evaluate", "run", "--splt", "test"], "No option '--splt'. Do you mean --split?"),
+        (["train", "--data", "d", "--out", "o", "--epochs", "0"], "epochs = 0; expected 1 or more"),
         (["train", "--data", "nowhere", "--out", "run"], "No folder 'nowhere'"),
         (["train", "--data", "d", "--out", "o", "--method", "CAMEL"], "No method 'CAMEL'"),
         (["train", "--data", "d", "--out", "o", "--method", "CAMAL", "--method.wieght", "1"], "wieght"),

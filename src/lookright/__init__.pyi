@@ -1,4 +1,4 @@
-from . import attribution, metrics
+from . import attribution, metrics, tasks
 from .batch import Batch
 from .classifier import Classifier, Output
 from .errors import InputError
@@ -40,4 +40,7 @@ __all__ = [
     "Views",
     "attribution",
     "metrics",
+    "tasks",
 ]
+
+__version__: str

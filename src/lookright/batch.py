@@ -8,25 +8,78 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from lookright.errors import InputError
+
 
 class Batch(TypedDict):
     """A mini-batch; any plain dict with these keys is one.
 
     Keys:
         image: (B, C, H, W) float, the normalised model input.
-        label: (B,) int, the class index (for a policy: the action).
+        label: (B,) int, the class index (for a policy: the action), or what else the task takes, as (B, K) of 0 and 1.
         mask: (B, H, W) float in [0, 1], 1 where the evidence is; soft maps are allowed.
         mask_weight: (B,) float, how much the image counts in a mask-guided loss. 0 says *this image has no
             mask*, which is not the same as an empty mask (all zeros with a weight above 0: nothing here is
             evidence). Left out, every image of a batch that has `mask` weighs 1.
+        ignore: (B, H, W) float in [0, 1], optional: 1 at pixels of which nobody knows whether they are evidence. They
+            count neither as inside nor as outside.
         domain: (B,) int, optional: where the image comes from.
     """
 
     image: Float[Tensor, "B C H W"]
-    label: Int[Tensor, " B"]
+    label: Int[Tensor, " B"] | Float[Tensor, "B K"]
     mask: NotRequired[Float[Tensor, "B H W"]]
     mask_weight: NotRequired[Float[Tensor, " B"]]
+    ignore: NotRequired[Float[Tensor, "B H W"]]
     domain: NotRequired[Int[Tensor, " B"]]
+
+
+def check_shapes(batch: Batch) -> None:
+    """Refuse a batch whose tensors do not fit together; looks at shapes only.
+
+    Raises:
+        InputError: a tensor has another shape than `Batch` says.
+
+    >>> image, label = torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])
+    >>> check_shapes({"image": image, "label": label, "mask": torch.zeros(2, 1, 8, 8)})
+    Traceback (most recent call last):
+    lookright.errors.InputError: mask has shape (2, 1, 8, 8); expected (2, H, W), as mask.squeeze(1) gives it.
+    """
+    if batch["image"].ndim != 4:
+        raise InputError(f"image has shape {tuple(batch['image'].shape)}; expected (B, C, H, W).")
+    size = len(batch["image"])
+    if len(batch["label"]) != size:
+        raise InputError(f"{len(batch['label'])} labels for {size} images; expected one for each.")
+    for name in ("mask", "ignore"):
+        given = batch.get(name)
+        if isinstance(given, Tensor) and (given.ndim != 3 or len(given) != size):
+            squeeze = f", as {name}.squeeze(1) gives it" if given.ndim == 4 and given.shape[1] == 1 else ""
+            raise InputError(f"{name} has shape {tuple(given.shape)}; expected ({size}, H, W){squeeze}.")
+    if "ignore" in batch and "mask" in batch and batch["ignore"].shape != batch["mask"].shape:
+        raise InputError(
+            f"ignore has shape {tuple(batch['ignore'].shape)} and mask {tuple(batch['mask'].shape)}; expected the same."
+        )
+    if "mask_weight" in batch and batch["mask_weight"].shape != (size,):
+        raise InputError(f"mask_weight has shape {tuple(batch['mask_weight'].shape)}; expected ({size},).")
+
+
+def check_range(batch: Batch) -> None:
+    """Refuse masks that leave [0, 1], where they count; waits for the device.
+
+    Raises:
+        InputError: such as masks of 0 and 255.
+    """
+    if "mask" not in batch:
+        return
+    mask, counts = batch["mask"], (mask_weight(batch) > 0)[:, None, None]
+    if "ignore" in batch:
+        counts = counts & (batch["ignore"] < 1)
+    wrong = ((mask < 0) | (mask > 1)) & counts
+    if bool(wrong.any()):
+        raise InputError(
+            f"mask has values such as {mask[wrong][0].item():g}; expected 0 to 1, 1 where the evidence is. Divide "
+            "masks of 0 and 255 by 255, and compare class indices with the class that is meant."
+        )
 
 
 def mask_weight(batch: Batch) -> Float[Tensor, " B"]:
@@ -66,10 +119,29 @@ def mean_over_masked(loss: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> 
     return weighted.sum() / torch.where(count > 0, count, 1.0).to(loss.dtype)
 
 
-def mask_on_grid(mask: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B h w"]:
-    """Area-resize masks: each cell of the grid gets the share of it that is evidence.
+def mask_on_grid(batch: Batch, grid: tuple[int, int]) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B h w"]]:
+    """How much of each cell of a grid is evidence, and how much is not: M(1 − I) and (1 − M)(1 − I), area-resized.
 
-    >>> mask_on_grid(torch.tensor([[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]]), (1, 2))
-    tensor([[[0.7500, 0.0000]]])
+    I is `ignore`, of which nobody knows. A mask of what must *not* matter (a ruler, a patch) is M = 0 and I = 1 outside
+    of it: nothing is inside, and only the nuisance is outside.
+
+    >>> batch = {"image": torch.zeros(1, 3, 2, 4), "label": torch.tensor([0])}
+    >>> batch["mask"] = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]])
+    >>> mask_on_grid(batch, (1, 2))
+    (tensor([[[0.7500, 0.0000]]]), tensor([[[0.2500, 1.0000]]]))
+    >>> batch["ignore"] = torch.tensor([[[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]])
+    >>> mask_on_grid(batch, (1, 2))
+    (tensor([[[0.5000, 0.0000]]]), tensor([[[0.2500, 0.7500]]]))
     """
+    mask = batch["mask"].to(torch.promote_types(batch["mask"].dtype, torch.float32))
+    if "ignore" not in batch:
+        inside = _resized(mask, grid)
+        return inside, 1 - inside
+    known = 1 - batch["ignore"].to(mask.dtype)
+    # Where nobody knows, the mask may be anything, NaN included.
+    inside = _resized(torch.where(known > 0, mask, 0.0) * known, grid)
+    return inside, (_resized(known, grid) - inside).clamp_min(0)
+
+
+def _resized(mask: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B h w"]:
     return functional.interpolate(mask[:, None], grid, mode="area")[:, 0]

@@ -4,13 +4,17 @@ import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonargparse
 
-from lookright.errors import InputError
+from lookright.errors import InputError, nearest
+from lookright.interruption import Interrupted, ending_at_sigterm
+
+if TYPE_CHECKING:
+    from lookright.run_directory.settings_file import SettingsFile
 
 
 def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> None:
@@ -32,10 +36,10 @@ def train(arguments: list[str]) -> None:
     from lookright.training.results import evaluate_run
     from lookright.training.run import resume
     from lookright.training.run import train as train_run
-    from lookright.training.settings import add_settings
+    from lookright.training.settings import settings_file
 
-    run = _train_or_resume("train", arguments, add_settings, train_run, resume)
-    if run.settings.evaluate:
+    run = _train_or_resume("train", arguments, settings_file, train_run, resume)
+    if run.settings.evaluation.evaluate:
         _print_splits(evaluate_run(run)["splits"])
     print(f"Write the report with: lookright report {run.directory}")
 
@@ -106,7 +110,7 @@ def predict(
 
 def export(
     run: Path,
-    out: Path,
+    out: Path | None = None,
     format: Literal["onnx", "safetensors"] = "onnx",
     images: Path | None = None,
     map: str | None = None,
@@ -115,7 +119,8 @@ def export(
 
     Args:
         run: directory of the run.
-        out: the file to write (onnx), or the folder (safetensors).
+        out: the file to write (onnx) or the folder (safetensors); by default model.onnx or model in the run's
+            directory.
         format: onnx, or safetensors for the plain model as a folder of the Hugging Face hub's layout.
         images: a folder of images on which the ONNX file is compared with the run; by default the run's own data.
         map: the ONNX graph's second output; by default class_map where it has a closed form, and none elsewhere.
@@ -125,11 +130,11 @@ def export(
     if format == "safetensors":
         from lookright.export.hub import export_folder
 
-        print(export_folder(load_run(run), out))
+        print(export_folder(load_run(run), out or run / "model"))
         return
     from lookright.export.onnx import export_onnx
 
-    print(export_onnx(load_run(run), out, images, map))
+    print(export_onnx(load_run(run), out or run / "model.onnx", images, map))
 
 
 def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:
@@ -224,6 +229,46 @@ def index(folder: Path) -> None:
     print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
 
 
+def check(folder: Path, html: Path | None = None, weights: Path | None = None) -> None:
+    """Tell what is in a folder and what may be wrong with it: bad masks, copies, scenery that gives classes away.
+
+    Args:
+        folder: with labels.csv.
+        html: also write the page with pictures to this file.
+        weights: also write suggested mask weights to this CSV file.
+    """
+    from lookright.data.check import as_text, write_html
+    from lookright.data.check import check as check_folder
+
+    checked = check_folder(folder)
+    print(as_text(checked))
+    if html is not None:
+        write_html(checked, html)
+        print(html)
+    if weights is not None:
+        checked.weights.to_csv(weights, index=False)
+        print(weights)
+
+
+def convert(source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip") -> None:
+    """Write labels.csv, images and masks from COCO, VOC, LabelMe, Label Studio, CVAT, YOLO, Oxford Pets or suffixes.
+
+    Args:
+        source: a file of annotations, or a folder.
+        out: the folder to make.
+        format: coco, label_studio, cvat, voc, oxford_pets, yolo, labelme or suffixes; by default recognised.
+        several: what to do with images on which several labels are marked: skip, or take the largest.
+    """
+    from lookright.data.convert import convert as convert_folder
+
+    table, left_out = convert_folder(source, out, format, several)
+    for reason in left_out[:10]:
+        print(f"Left out: {reason}", file=sys.stderr)
+    if len(left_out) > 10:
+        print(f"Left out: {len(left_out) - 10} more", file=sys.stderr)
+    print(f"{len(table)} images in {out}, {len(left_out)} left out")
+
+
 def vlcs(archive: Path, out: Path) -> None:
     """Check and unpack DomainBed's archive of VLCS, which is downloaded by hand.
 
@@ -266,9 +311,9 @@ def rl_train(arguments: list[str]) -> None:
     """Train an agent that plays a ViZDoom scenario from pixels, by PPO with a method's guidance."""
     from lookright.rl.ppo import resume
     from lookright.rl.ppo import train as train_agent
-    from lookright.rl.settings import add_settings
+    from lookright.rl.settings import settings_file
 
-    print(_train_or_resume("rl train", arguments, add_settings, train_agent, resume))
+    print(_train_or_resume("rl train", arguments, settings_file, train_agent, resume))
 
 
 def rl_evaluate(run: Path, episodes: int | None = None) -> None:
@@ -324,7 +369,9 @@ def rl_results(directory: Path, out: Path = Path("results-rl.md")) -> None:
     print(out)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+Command = Callable[..., None]
+
+COMMANDS: dict[str, Command | dict[str, Command]] = {
     "demo": demo,
     "train": train,
     "evaluate": evaluate,
@@ -334,39 +381,54 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "study": study,
     "report": report,
     "results": results,
-    "data bestiary": bestiary,
-    "data sheet": sheet,
-    "data index": index,
-    "data vlcs": vlcs,
-    "data terra_incognita": terra_incognita,
+    "data": {
+        "bestiary": bestiary,
+        "sheet": sheet,
+        "index": index,
+        "check": check,
+        "convert": convert,
+        "vlcs": vlcs,
+        "terra_incognita": terra_incognita,
+    },
     "masks": masks,
-    "rl train": rl_train,
-    "rl evaluate": rl_evaluate,
-    "rl watch": rl_watch,
-    "rl study": rl_study,
-    "rl results": rl_results,
+    "rl": {
+        "train": rl_train,
+        "evaluate": rl_evaluate,
+        "watch": rl_watch,
+        "study": rl_study,
+        "results": rl_results,
+    },
 }
-FILES = {"images", "directories"}
+"""By name; a group is a dict of commands."""
+
+REPORT_BUG = (
+    "lookright: this is a bug of lookright, not of what you typed. What was finished is kept. Please report the lines "
+    "above, and the command, at https://github.com/lookright/lookright/issues."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0: done, 2: bad input, 130: interrupted."""
+    """Run the command line; 0: done, 2: bad input, 70: a bug of ours, 130: interrupted, 143: asked to end (SIGTERM)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
-        _run(_spelled_out(arguments))
-    except KeyboardInterrupt:
-        print(
-            "lookright: interrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr
-        )
-        return 130
-    except (InputError, jsonargparse.ArgumentError) as error:
+        with ending_at_sigterm():
+            _run(_spelled_out(arguments))
+    except KeyboardInterrupt as error:
+        advice = str(error) or "interrupted. What was finished is kept; the same command goes on from there."
+        print(f"lookright: {advice}", file=sys.stderr)
+        return error.exit_code if isinstance(error, Interrupted) else 130
+    except (InputError, jsonargparse.ArgumentError, OSError) as error:
         if debug:
             traceback.print_exc()
         print(f"lookright: {_readable(error)}", file=sys.stderr)
         return 2
+    except Exception:
+        traceback.print_exc()
+        print(REPORT_BUG, file=sys.stderr)
+        return 70
     return 0
 
 
@@ -391,36 +453,64 @@ def _spelled_out(arguments: list[str]) -> list[str]:
 def _readable(error: Exception) -> str:
     if isinstance(error, InputError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        return f"The system refuses{where}: {error.strerror or error}. What was finished is kept."
     from lookright.run_directory.settings_file import readable
 
     return readable(error)
 
 
 def _run(arguments: list[str]) -> None:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
+    if arguments[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"lookright {version('lookright')}")
         return
-    name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), None)
-    if name is None:
-        raise InputError(f"No command {arguments[0]!r}. Expected {', '.join(COMMANDS)}; see lookright --help.")
-    rest = arguments[len(name.split()) :]
-    command = COMMANDS[name]
+    found: Command | dict[str, Command] | dict[str, Command | dict[str, Command]] = COMMANDS
+    name: list[str] = []
+    while isinstance(found, dict):
+        word = arguments[len(name)] if len(arguments) > len(name) else "--help"
+        if word in ("-h", "--help"):
+            print(_overview(" ".join(name), found))
+            return
+        if word not in found:
+            known = " ".join(["lookright", *name])
+            raise InputError(
+                f"No command {word!r}.{nearest(word, found)} Expected {', '.join(found)}; see {known} --help."
+            )
+        found = found[word]
+        name.append(word)
+    _call(found, " ".join(name), arguments[len(name) :])
+
+
+def _call(command: Command, name: str, arguments: list[str]) -> None:
     if command in (train, rl_train):
-        command(rest)
+        command(arguments)
         return
+    parameters = inspect.signature(command).parameters
     parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
-    listed = [parameter for parameter in inspect.signature(command).parameters if parameter in FILES]
-    parser.add_function_arguments(command, as_positional=True, skip=set(listed))
+    listed = [parameter for parameter in parameters.values() if parameter.annotation == list[Path]]
+    parser.add_function_arguments(command, as_positional=True, skip={parameter.name for parameter in listed})
     for parameter in listed:
-        parser.add_argument(parameter, nargs="+", type=Path, help="one or several")
-    namespace = parser.parse_args(rest)
-    command(**{key: namespace[key] for key in inspect.signature(command).parameters})
+        parser.add_argument(parameter.name, nargs="+", type=Path, help="one or several")
+    _require_known_options(arguments, parameters)
+    namespace = parser.parse_args(arguments)
+    command(**{key: namespace[key] for key in parameters})
+
+
+def _require_known_options(arguments: list[str], known: Iterable[str]) -> None:
+    known = [*known, "help"]
+    for argument in arguments:
+        option = argument[2:].split("=")[0].split(".")[0].rstrip("+")
+        if argument.startswith("--") and option and option not in known:
+            raise InputError(f"No option '--{option}'.{nearest(option, known, '--')} See --help.")
 
 
 def _train_or_resume(
     name: str,
     arguments: list[str],
-    add_settings: Callable[[jsonargparse.ArgumentParser], None],
+    settings: "SettingsFile",
     train: Callable[[jsonargparse.Namespace], Any],
     resume: Callable[[Path], Any],
 ) -> Any:
@@ -428,22 +518,35 @@ def _train_or_resume(
     parser.add_argument("--resume", type=Path, help="directory of an interrupted run, which then goes on")
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return resume(parser.parse_args(arguments).resume)
-    add_settings(parser)
+    settings.add_to(parser)
+    arguments = [_today_name(argument, settings.renamed) for argument in arguments]
+    _require_known_options(arguments, [*settings.names, "config", "resume"])
     namespace = parser.parse_args(arguments)
     del namespace["resume"]
     return train(namespace)
 
 
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+def _today_name(argument: str, renamed: Mapping[str, str]) -> str:
+    name, equals, value = argument.removeprefix("--").partition("=")
+    if not argument.startswith("--") or name not in renamed:
+        return argument
+    warnings.warn(f"--{name} is called --{renamed[name].replace('_', '-')} now.", stacklevel=2)
+    return f"--{renamed[name]}{equals}{value}"
+
+
+def _overview(group: str, commands: Mapping[str, Any]) -> str:
+    width = max(map(len, commands))
+    lines = [
+        f"  {name:<{width}}  {command.__doc__.splitlines()[0] if callable(command) else ', '.join(command)}"
+        for name, command in commands.items()
+    ]
     return "\n".join(
         [
-            "usage: lookright COMMAND [--help] [--debug] ...",
+            f"usage: lookright {group + ' ' if group else ''}COMMAND [--help] [--debug] ...",
             "",
             *lines,
             "",
-            "--help behind a command tells its arguments; --debug shows the traceback of an error.",
+            "--help behind a command or a group tells more; --debug shows the traceback of an error.",
         ]
     )
 

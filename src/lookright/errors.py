@@ -1,5 +1,7 @@
 """What went wrong with the user's input, said in the user's words."""
 
+import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -20,3 +22,32 @@ def require_one_of(name: str, value: object, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise InputError(f"{name}={value!r}; expected one of {', '.join(choices)}.")
+
+
+def require_between(name: str, value: float, least: float = 0, most: float = math.inf) -> None:
+    """Refuse an argument that is not a finite number of its range, both ends included.
+
+    >>> require_between("alpha", 5, 0, 1)
+    Traceback (most recent call last):
+    lookright.errors.InputError: alpha=5; expected a number from 0 to 1.
+    >>> require_between("weight", float("nan"))
+    Traceback (most recent call last):
+    lookright.errors.InputError: weight=nan; expected a number from 0 up.
+    """
+    if not (math.isfinite(value) and least <= value <= most):
+        raise InputError(
+            f"{name}={value}; expected a number from {least} {'up' if most == math.inf else f'to {most}'}."
+        )
+
+
+def nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """A question about the name that was perhaps meant, empty where none is near.
+
+    >>> nearest("CAMEL", ["ALIGN", "CAMAL"])
+    ' Do you mean CAMAL?'
+    >>> nearest("xyz", ["ALIGN", "CAMAL"])
+    ''
+    """
+    lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), lower, 1)
+    return f" Do you mean {before}{lower[found[0]]}?" if found else ""

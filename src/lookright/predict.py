@@ -1,6 +1,7 @@
 """What a trained run says of a folder of images, and where it looked, as one CSV file."""
 
 import csv
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -18,7 +20,7 @@ from torchvision.transforms import v2
 
 from lookright.attribution import explain_prediction, minmax, predicted_class, relu
 from lookright.classifier import evaluating
-from lookright.data.samples import Sample, Samples
+from lookright.data.samples import COLUMNS, Sample, Samples, folder_encoding
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.metrics import energy_in_mask
@@ -26,7 +28,7 @@ from lookright.replacing import replacing
 from lookright.training.explanation import overlay
 from lookright.training.run import TrainedRun
 
-COLUMNS = ("image", "class", "confidence", "box", "energy_in_mask", "problem")
+WRITTEN = ("image", "class", "confidence", "box", "energy_in_mask", "problem")
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,15 @@ def predict_folder(
     Raises:
         InputError: the folder has no image, `labels.csv` is broken, or the map does not fit the model.
     """
-    rows, counts = _rows(folder), {"images": 0, "unreadable": 0}
-    samples = Samples(folder, rows, [None] * len(rows))
+    samples, counts = _samples(folder), {"images": 0, "unreadable": 0}
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft, draft.open("w", newline="", encoding="utf-8") as file, evaluating(run.classifier):
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, WRITTEN, restval="")
         writer.writeheader()
-        for numbers in (range(len(rows))[start : start + batch_size] for start in range(0, len(rows), batch_size)):
-            for row in _predicted(run, samples, numbers, map or run.settings.map, overlays):
+        for numbers in (
+            range(len(samples))[start : start + batch_size] for start in range(0, len(samples), batch_size)
+        ):
+            for row in _predicted(run, samples, numbers, map or run.settings.evaluation.map, overlays):
                 writer.writerow(row)
                 counts["unreadable" if "problem" in row else "images"] += 1
     return Counts(**counts)
@@ -84,9 +87,10 @@ def predict_folder(
 def where(map: Float[Tensor, "h w"], height: int, width: int, share: float = 0.5) -> tuple[int, int, int, int] | None:
     """The box (x0, y0, x1, y1), corners included, around the place that speaks most for the class.
 
-    That is the connected region around the maximum of the map, grown to the image, where the map's positive part is at
-    least `share` of the maximum; None where nothing is positive. Zhou et al., "Learning Deep Features for
-    Discriminative Localization", CVPR 2016, section 3.2, with share 0.2.
+    That is the connected region of cells around the map's maximum that have at least `share` of it; None where nothing
+    is positive. It is as fine as the map's grid: between cells nothing is known.
+
+    Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, section 3.2, with share 0.2.
 
     Args:
         map: one map, signed.
@@ -97,22 +101,37 @@ def where(map: Float[Tensor, "h w"], height: int, width: int, share: float = 0.5
     >>> where(torch.tensor([[0.0, 0.0, 9.0], [0.0, 0.0, 8.0], [6.0, 0.0, 0.0]]), 3, 3)
     (2, 0, 2, 1)
     """
-    grown = functional.interpolate(relu(map.float()[None])[None], (height, width), mode="bilinear")[0, 0].numpy()
-    if not grown.max() > 0:
+    values = map.float().numpy()
+    if not values.max() > 0:
         return None
-    regions, _ = ndimage.label(grown >= share * grown.max(), np.ones((3, 3)))
-    rows, columns = ndimage.find_objects((regions == regions.flat[grown.argmax()]).astype(int))[0]
-    return columns.start, rows.start, columns.stop - 1, rows.stop - 1
+    regions, _ = ndimage.label(values >= share * values.max(), np.ones((3, 3)))
+    rows, columns = np.nonzero(regions == regions.flat[values.argmax()])
+    y, x = height / values.shape[0], width / values.shape[1]
+    return (
+        math.floor(columns.min() * x),
+        math.floor(rows.min() * y),
+        math.ceil((columns.max() + 1) * x) - 1,
+        math.ceil((rows.max() + 1) * y) - 1,
+    )
 
 
-def _rows(folder: Path) -> list[dict[Any, Any]]:
+def _samples(folder: Path) -> Samples:
+    """Of a folder, none of them kept."""
     if (folder / "labels.csv").is_file():
-        return read_table(folder).to_dict("records")
-    suffixes = Image.registered_extensions()
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if not paths:
+        table = read_table(folder)
+        # A mask without weight counts as none, as in training and evaluation.
+        for column in ("mask", "box"):
+            if column in table:
+                table[column] = table[column].where(table["mask_weight"] > 0, "")
+    else:
+        suffixes = Image.registered_extensions()
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+        table = pd.DataFrame({"image": [str(path.relative_to(folder)) for path in paths]})
+    if table.empty:
         raise InputError(f"No image in {str(folder)!r}. Expected a folder of images, or one with labels.csv.")
-    return [{"image": str(path.relative_to(folder))} for path in paths]
+    return Samples(
+        folder, {name: table[name].tolist() for name in COLUMNS if name in table}, folder_encoding(folder, table)
+    )
 
 
 def first_images(run: TrainedRun, folder: Path, number: int) -> Float[Tensor, "B C H W"] | None:
@@ -126,9 +145,8 @@ def first_images(run: TrainedRun, folder: Path, number: int) -> Float[Tensor, "B
     Raises:
         InputError: the folder has no image, or `labels.csv` is broken.
     """
-    rows = _rows(folder)
-    samples, images = Samples(folder, rows, [None] * len(rows)), []
-    for index in range(len(rows)):
+    samples, images = _samples(folder), []
+    for index in range(len(samples)):
         with suppress(InputError):
             images.append(_read(run, samples[index]).image)
         if len(images) == number:
@@ -145,11 +163,10 @@ class _Read:
 
 def _read(run: TrainedRun, sample: Sample) -> _Read:
     """An image and its mask as the model and the metrics take them: at once, so that no large image stays in memory."""
-    resize, normalisation = v2.Resize((run.settings.size,) * 2, antialias=True), run.normalisation
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (normalisation.mean, normalisation.std))
-    mask = None if sample.mask is None else v2.functional.to_dtype(resize(sample.mask).as_subclass(Tensor), scale=True)
-    image = (resize(sample.image).as_subclass(Tensor) / 255 - mean) / std
-    return _Read(image, mask, (sample.image.shape[-2], sample.image.shape[-1]))
+    preprocessing, mask = run.preprocessing, sample.mask
+    if mask is not None:
+        mask = v2.functional.to_dtype(preprocessing.resize(mask).as_subclass(Tensor), scale=True)
+    return _Read(preprocessing([sample.image])[0], mask, (sample.image.shape[-2], sample.image.shape[-1]))
 
 
 def _predicted(
@@ -164,7 +181,7 @@ def _predicted(
             problems[number] = " ".join(str(error).split())
     found = dict(zip(read, _explained(run, list(read.values()), map), strict=True)) if read else {}
     for number in numbers:
-        name = samples.rows[number]["image"]
+        name = samples.columns["image"][number]
         if number in problems:
             yield {"image": name, "problem": problems[number]}
             continue
@@ -186,9 +203,13 @@ def _explained(run: TrainedRun, read: list[_Read], map: str) -> Iterator[tuple[d
             "box": " ".join(str(corner) for corner in where(signed, *one.size) or ()),
         }
         if one.mask is not None:
-            share = energy_in_mask(minmax(relu(signed[None])), one.mask).item()
+            share = energy_in_mask(minmax(relu(signed[None])), one.mask[:1], ignore=_ignored(one.mask)).item()
             row["energy_in_mask"] = "" if np.isnan(share) else f"{share:.4f}"
         yield row, signed
+
+
+def _ignored(mask: Tensor) -> Tensor | None:
+    return mask[1:] if len(mask) == 2 else None
 
 
 def _write_overlay(image: Tensor, map: Tensor, path: Path) -> None:

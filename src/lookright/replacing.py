@@ -1,5 +1,7 @@
 """Files and folders appear whole or not at all."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
         draft = Path(folder, path.name)
         yield draft
         draft.replace(path)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder that killed writers left; call it where no other process writes."""
+    for path in folder.iterdir():
+        if path.is_dir() and re.fullmatch(r"\..+-[a-z0-9_]{8}", path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -244,3 +244,48 @@ def test_dropped_patches_are_refused(image):
     classifier.eval()(image)
     with pytest.raises(InputError, match="switch patch dropout and token pruning off"):
         classifier.train()(image)
+
+
+@pytest.mark.parametrize(
+    ("head", "exact", "dimensions"),
+    [
+        (lambda: nn.Sequential(nn.Dropout(), nn.Linear(6, 7)), True, 6),
+        (lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 7)), False, 5),
+        (lambda: nn.Linear(6, 7), True, 6),
+    ],
+)
+def test_a_head_that_is_replaced_after_wrapping_is_found(image, target, head, exact, dimensions):
+    model = Network().eval()
+    classifier = Classifier(model, input_size=(3, 32, 32))
+    model.head = head().eval()
+    output = classifier(image)
+    assert output.logits.shape == (4, 7)
+    assert output.embedding.shape == (4, dimensions)
+    assert classifier.cam_is_exact == exact
+    assert class_map(classifier, output, target).shape == (4, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [torch.zeros(2, 1, 64), torch.zeros(2, 4, 3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8), {"patches": 0}],
+)
+def test_what_is_no_image_is_refused(given):
+    forward = Classifier.forward.__wrapped__  # The import hook of the tests would be first.
+    with pytest.raises(InputError, match=r"Expected images as floats \(B, C, H, W\)"):
+        forward(Classifier(Network()), given)
+
+
+def test_a_single_cell_is_warned_of(image):
+    classifier = Classifier(timm.create_model("test_resnet", num_classes=3).eval())
+    with pytest.warns(UserWarning, match=r"features of ResNet are a single cell for images of \(32, 32\)"):
+        assert classifier(image).features.shape[2:] == (1, 1)
+
+
+def test_export(image):
+    classifier = Classifier(timm.create_model("test_resnet", num_classes=3)).eval()
+    image = torch.cat([image, image], 3)[:, :, :, :48].repeat(1, 1, 2, 1)
+    with torch.no_grad():
+        exported = torch.export.export(classifier, (image,)).module()(image)
+        expected = classifier(image)
+    for name in ("logits", "embedding", "features"):
+        torch.testing.assert_close(getattr(exported, name), getattr(expected, name))

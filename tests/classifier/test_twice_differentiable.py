@@ -86,7 +86,7 @@ def guided_step(model: nn.Module):
     """Loss and gradients of a step of CAMAL."""
     classifier = Classifier(model).train()
     method = CAMAL()
-    method.bind(classifier)
+    method.attach(classifier)
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(2, 32, 32)
     mask[:, 8:20, 4:16] = 1

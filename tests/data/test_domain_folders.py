@@ -69,3 +69,20 @@ def test_vlcs_is_unpacked_only_with_the_right_sum(folder, tmp_path):
         unpack_vlcs(archive, out)
     with pytest.raises(InputError, match=r"https://"):
         unpack_vlcs(tmp_path / "missing.tar.gz", tmp_path / "other")
+
+
+def test_outer_folders_may_be_splits(tmp_path):
+    for path in ("train/cat/0.png", "valid/cat/0.png", "test/dog/0.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / path)
+    table = read_domain_folders(tmp_path)
+    assert dict(zip(table["image"], table["split"], strict=True)) == {
+        "train/cat/0.png": "train",
+        "valid/cat/0.png": "val",
+        "test/dog/0.png": "test",
+    }
+    assert "domain" not in table
+    (tmp_path / "elsewhere/cat").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "elsewhere/cat/0.png")
+    with pytest.raises(InputError, match="some are splits"):
+        read_domain_folders(tmp_path)

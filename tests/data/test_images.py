@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from PIL import Image
 
 from lookright import InputError
 from lookright.data.images import read_box, read_image, read_mask
+from lookright.data.masks import Encoding
+
+PICTURE = np.tile(np.linspace(0.1, 0.9, 16), (12, 1))
 
 
 def save(path, array, mode=None):
@@ -33,7 +37,7 @@ def test_masks_of_one_bit_16_bits_and_floats(tmp_path):
 
 def test_palettes_of_greys_are_their_greys_and_of_colours_their_indices(tmp_path):
     for name, palette, expected in [
-        ("grey", [0, 0, 0, 128, 128, 128], [0, 128 / 255]),
+        ("grey", [0, 0, 0, 255, 255, 255], [0, 1]),
         ("voc", [9, 0, 0, 0, 8, 0], [0, 1]),
     ]:
         image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
@@ -48,7 +52,7 @@ def test_colour_and_alpha_masks_are_their_luminance(tmp_path):
 
 
 def test_float_masks_beyond_one_are_refused(tmp_path):
-    with pytest.raises(InputError, match="from 0 to 7"):
+    with pytest.raises(InputError, match="0, 7"):
         read_mask(save(tmp_path / "m.tif", np.array([[0, 7]], np.float32)))
 
 
@@ -86,6 +90,83 @@ def test_a_box_covers_its_corners(data):
 def test_boxes_that_are_none_are_refused(box):
     with pytest.raises(InputError, match=f"Box '{box}'"):
         read_box(box, 8, 8, Path("i.png"))
+
+
+@pytest.mark.parametrize(
+    ("box", "box_format", "box_unit"),
+    [
+        ("2 1 5 3", "xyxy", "pixels"),
+        ("2 1 4 3", "xywh", "pixels"),
+        ("0.2 0.25 0.6 1", "xyxy", "fractions"),
+        ("0.2 0.25 0.4 0.75", "xywh", "fractions"),
+        ("20 25 60 100", "xyxy", "percent"),
+        ("20 25 20 75;40 25 20 75", "xywh", "percent"),
+    ],
+)
+def test_kinds_of_boxes(box, box_format, box_unit):
+    mask = read_box(box, 4, 10, Path("i.png"), Encoding(box_format=box_format, box_unit=box_unit))
+    expected = torch.zeros(4, 10)
+    expected[1:4, 2:6] = 1
+    assert torch.equal(mask[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("deep.png", (PICTURE * 65535).astype(np.uint16)),
+        ("big_endian.tif", (PICTURE * 65535).astype(">u2")),
+        ("int.tif", (PICTURE * 65535).astype(np.int32)),
+        ("float.tif", PICTURE.astype(np.float32)),
+    ],
+)
+def test_images_of_more_than_8_bits_are_scaled(tmp_path, name, pixels):
+    seen = read_image(save(tmp_path / name, pixels))
+    assert seen.dtype == torch.uint8
+    assert torch.allclose(seen[0] / 255, torch.from_numpy(PICTURE).float(), atol=1 / 255)
+
+
+def test_images_of_12_bits_ask_what_is_white(tmp_path):
+    path = save(tmp_path / "i.tif", (PICTURE * 4095).astype(np.uint16))
+    with pytest.raises(InputError, match=r"image_range: \[0, 4095\]"):
+        read_image(path)
+    assert torch.allclose(read_image(path, (0, 4095))[0] / 255, torch.from_numpy(PICTURE).float(), atol=1 / 255)
+
+
+def test_what_lies_under_transparent_pixels_is_not_seen(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 9, 4)).astype(np.uint8)
+    pixels[..., 3] = 0
+    pixels[2:4, 3:6, 3] = 255
+    seen = read_image(save(tmp_path / "i.png", pixels))
+    assert torch.equal(seen[:, 2:4, 3:6], torch.from_numpy(pixels[2:4, 3:6, :3]).permute(2, 0, 1))
+    assert (seen[:, :2] == 255).all()
+
+
+def test_an_image_of_several_pages_is_refused(tmp_path):
+    page = Image.new("L", (4, 4))
+    page.save(tmp_path / "i.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(InputError, match="has 3 pages"):
+        read_image(tmp_path / "i.tif")
+
+
+def test_a_huge_image_is_refused_in_a_sentence(tmp_path):
+    Image.new("1", (15_000, 12_000)).save(tmp_path / "i.png")
+    with pytest.raises(InputError, match="too large"):
+        read_image(tmp_path / "i.png")
+
+
+@pytest.mark.parametrize("suffix", ["dcm", "npy", "json", "xml", "txt", "heic", "nii"])
+def test_files_that_are_no_images_say_what_to_do(tmp_path, suffix):
+    (tmp_path / f"i.{suffix}").write_bytes(b"something else")
+    with pytest.raises(InputError, match="convert"):
+        read_image(tmp_path / f"i.{suffix}")
+
+
+def test_paths_from_other_systems_are_explained(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / unicodedata.normalize("NFC", "Käfer.png"))
+    with pytest.raises(InputError, match="accents are encoded otherwise"):
+        read_image(tmp_path / unicodedata.normalize("NFD", "Käfer.png"))
+    with pytest.raises(InputError, match="backslashes"):
+        read_image(tmp_path / "images\\Käfer.png")
 
 
 def test_masks_are_float32(tmp_path):

@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from lookright import InputError
 from lookright.data import Inverted, RandomImage
+from lookright.data import samples as module
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 
@@ -36,13 +38,49 @@ def same(one, other):
 @pytest.mark.parametrize("kept", [0, 5])
 def test_samples_beyond_the_cache_are_decoded_again(squares, kept):
     table = read_table(squares)
-    _, whole, _ = read_samples(squares, table)
-    size = whole[1].image.nbytes + whole[1].mask.nbytes
-    _, samples, _ = read_samples(squares, table, cache=(kept + 0.5) * size / 1e9)
-    assert all(sample is not None for sample in whole.kept)
-    assert kept <= sum(sample is not None for sample in samples.kept) <= kept * 4 / 3 + 1  # some have no mask
-    assert len(samples) == len(whole) == len(table)
+    _, whole, _ = read_samples(squares, table, check_pixels=True)
+    _, samples, _ = read_samples(squares, table, cache=(kept + 0.5) * 5 * 32 * 32 / 1e9)
+    for one, other in zip(samples, whole):
+        assert same(one, other)
+    assert len(whole.cache) == len(table)
+    assert len(samples.cache) == kept
+    (squares / "nothing").mkdir(exist_ok=True)
+    whole.folder = squares / "nothing"  # all comes from the cache
     assert all(same(one, other) for one, other in zip(samples, whole))
+
+
+def test_a_check_of_the_pixels_is_remembered_until_a_file_changes(own_squares):
+    table = read_table(own_squares)
+    read_samples(own_squares, table)
+    _, samples, _ = read_samples(own_squares, table)
+    assert len(samples.cache) == 0
+    whole = (own_squares / "images/4.png").read_bytes()
+    (own_squares / "images/4.png").write_bytes(whole[: len(whole) // 2])  # its header is still good
+    with pytest.raises(InputError, match=r"images/4\.png"):
+        read_samples(own_squares, table)
+    _, samples, _ = read_samples(own_squares, table, check_pixels=False)
+    with pytest.raises(InputError, match=r"images/4\.png"):
+        samples[4]
+
+
+def test_a_missing_file_is_found_without_a_check_of_the_pixels(own_squares):
+    (own_squares / "images/4.png").unlink()
+    with pytest.raises(InputError, match=r"No file .*images/4\.png"):
+        read_samples(own_squares, read_table(own_squares), check_pixels=False)
+
+
+def test_many_samples_are_checked_by_several_processes_that_share_the_cache(own_squares, monkeypatch):
+    monkeypatch.setattr(module, "_IN_THIS_PROCESS", 5)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    table = read_table(own_squares)
+    whole = (own_squares / "images/4.png").read_bytes()
+    (own_squares / "images/4.png").write_bytes(whole[: len(whole) // 2])
+    kept, samples, skipped = read_samples(own_squares, table, skip_unreadable=True)
+    assert len(kept) == len(samples) == len(table) - 1
+    assert "images/4.png" in skipped[0]
+    if "fork" in multiprocessing.get_all_start_methods():
+        assert len(samples.cache) == len(table) - 1
+    assert all(same(sample, one) for sample, one in zip(samples, read_samples(own_squares, kept, cache=0)[1]))
 
 
 def test_samples_of_rows_and_their_controls_are_decoded_when_asked_for(own_squares):

@@ -73,3 +73,54 @@ def test_the_fingerprint_is_that_of_the_content(own_squares, tmp_path):
     assert fingerprint(own_squares, read_table(own_squares)) == fingerprint(copy, read_table(copy))
     (copy / "images/0.png").write_bytes(b"")
     assert fingerprint(own_squares, read_table(own_squares)) != fingerprint(copy, read_table(copy))
+
+
+def write(folder, text):
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [("cat,Cat", "both 'cat' and 'Cat'"), ("1,1.0", "both '1' and '1.0'"), ("cat,cat ", "spaces around it")],
+)
+def test_two_spellings_of_a_label_are_refused(tmp_path, labels, message):
+    one, two = labels.split(",")
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, f"image,label\na.png,{one}\nb.png,{two}\n"))
+
+
+def test_a_split_with_spaces_is_refused(tmp_path):
+    with pytest.raises(InputError, match="split 'train ' in line 3"):
+        read_table(write(tmp_path, "image,label,split\na.png,1,train\nb.png,1,train \n"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.png,cat,,train\n./a.png,cat,,test", "split 'train' and 'test'"),
+        ("a.png,cat,,train\na.png,dog,,train", "label 'cat' and 'dog'"),
+        ("a.png,cat,l.png,train\na.png,cat,r.png,train", "all its masks in one row"),
+    ],
+)
+def test_an_image_in_rows_that_do_not_agree_is_refused(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, f"image,label,mask,split\n{rows}\n"))
+
+
+def test_an_image_may_be_drawn_twice(tmp_path):
+    assert len(read_table(write(tmp_path, "image,label\na.png,cat\na.png,cat\n"))) == 2
+
+
+def test_a_comma_at_line_ends_moves_no_column(tmp_path):
+    table = read_table(write(tmp_path, "image,label,split\na.png,cat,train,\nb.png,dog,train,\n"))
+    assert table["image"].tolist() == ["a.png", "b.png"]
+    assert table["split"].tolist() == ["train", "train"]
+    with pytest.raises(InputError, match="Line 2 .* has 3 cells and the header 2"):
+        read_table(write(tmp_path, "image,label\na.png,cat,dog\n"))
+
+
+def test_the_encoding_is_part_of_the_fingerprint(own_squares):
+    before = fingerprint(own_squares, read_table(own_squares))
+    (own_squares / "encoding.yaml").write_text("channel: luminance\n")
+    assert fingerprint(own_squares, read_table(own_squares)) != before

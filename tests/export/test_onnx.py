@@ -44,7 +44,7 @@ def test_the_export_tells_how_it_compares(run, exported):
     assert export.megabytes == pytest.approx(export.path.stat().st_size / 1e6)
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["classes"]) == run.classes
-    assert json.loads(facts["mean"]) == list(run.normalisation.mean)
+    assert json.loads(facts["mean"]) == list(run.preprocessing.mean)
     assert json.loads(facts["map"]) == "class_map"
 
 

@@ -9,7 +9,7 @@ from lookright import ADL, CAMAL, InputError
 
 @pytest.mark.parametrize("hides", [True, False])
 def test_equals_a_loop_over_cells(classifier, batch, hides):
-    loss = ADL(keep=0 if hides else 1, threshold=0.6)(classifier, batch).terms["cross_entropy"]
+    loss = ADL(keep=0 if hides else 1, threshold=0.6)(classifier, batch).terms["task"]
     features = classifier.model.features(batch["image"]).detach()  # in train mode: the statistics of the same batch
     edited = features.clone()
     for b in range(5):
@@ -57,9 +57,17 @@ def test_it_hides_as_often_as_asked_and_leaves_the_global_generator_alone(classi
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_it_owns_the_forward():
-    with pytest.raises(InputError, match="ADL"):
-        CAMAL() + ADL()
+def test_a_sum_guides_the_map_of_the_edited_features(classifier, batch):
+    classifier.eval()
+    terms = (ADL(keep=1) + CAMAL())(classifier, batch).terms
+    features = classifier(batch["image"]).features
+    features = features * features.mean(1, keepdim=True).sigmoid()
+    map = torch.einsum("bk,bkhw->bhw", classifier.head.weight[batch["label"]], features)
+    mask = batch["mask"].unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4))
+    expected = CAMAL().compare(map, mask, 1 - mask)
+    weight = batch["mask_weight"]
+    assert terms["camal"].item() == pytest.approx(((weight * expected).sum() / 4).item())
+    assert terms["task"].item() == pytest.approx(ADL(keep=1)(classifier, batch).total.item())
 
 
 def test_a_threshold_out_of_range_is_refused():

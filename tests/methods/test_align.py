@@ -13,9 +13,9 @@ from lookright.perturb import Noise, ZeroFill
 ALTERNATING = {"warmup": 0, "masker_warmup": 0}
 
 
-def bound(classifier, **arguments):
+def attached(classifier, optimizer=None, **arguments):
     method = ALIGN(**arguments)
-    method.bind(classifier)
+    method.attach(classifier, optimizer or torch.optim.SGD(classifier.parameters()))
     return method
 
 
@@ -29,7 +29,6 @@ def train(classifier, method, optimizer, batches):
         optimizer.zero_grad()
         method(classifier, batch).total.backward()
         optimizer.step()
-        method.after_step()
 
 
 def batches(number):
@@ -40,7 +39,7 @@ def batches(number):
 
 
 def test_the_maskers_loss_equals_a_loop_over_pixels(classifier, batch):
-    method = bound(classifier, sparsity=0.3, smoothness=0.2, fill=ZeroFill(), **ALTERNATING)
+    method = attached(classifier, sparsity=0.3, smoothness=0.2, fill=ZeroFill(), **ALTERNATING)
     loss = method(classifier, batch)
     mask = method.masker(batch["image"])  # in train mode: the statistics of the same batch
     distance, sparsity, horizontal, vertical = 0.0, 0.0, 0.0, 0.0
@@ -64,8 +63,15 @@ def test_the_maskers_loss_equals_a_loop_over_pixels(classifier, batch):
 @pytest.mark.parametrize("normalise_mask", [True, False])
 def test_the_classifiers_loss_equals_a_loop_over_cells(classifier, batch, normalise_mask):
     classifier.eval()
-    method = ALIGN(
-        weight=0.7, warmup=0, regularisation=0.5, epsilon=0.1, masks="given", normalise_mask=normalise_mask, seed=2
+    method = attached(
+        classifier,
+        weight=0.7,
+        warmup=0,
+        regularisation=0.5,
+        epsilon=0.1,
+        masks="given",
+        normalise_mask=normalise_mask,
+        seed=2,
     )
     loss = method(classifier, batch)
     output = classifier(batch["image"])
@@ -84,14 +90,12 @@ def test_the_classifiers_loss_equals_a_loop_over_cells(classifier, batch, normal
     assert loss.terms["align"].item() == pytest.approx(0.7 * total / count, rel=1e-5)
     regulariser = DRE(0.5, 0.25, 0.05, seed=2)(classifier, batch).terms
     assert all(loss.terms[name].item() == pytest.approx(term.item()) for name, term in regulariser.items())
-    assert loss.terms["cross_entropy"].item() == pytest.approx(
-        functional.cross_entropy(output.logits, batch["label"]).item()
-    )
+    assert loss.terms["task"].item() == pytest.approx(functional.cross_entropy(output.logits, batch["label"]).item())
 
 
 @pytest.mark.parametrize("side", ["masker", "classifier"])
 def test_gradient_equals_finite_differences(classifier, batch, side):
-    method = bound(classifier, **ALTERNATING).eval()
+    method = attached(classifier, **ALTERNATING).eval()
     method.step = 0 if side == "masker" else 1
     assert method.turn == side
     original = copy.deepcopy((classifier, method))
@@ -112,10 +116,11 @@ def test_gradient_equals_finite_differences(classifier, batch, side):
 
 @pytest.mark.parametrize("optimizer_class", [torch.optim.SGD, torch.optim.AdamW])
 def test_a_turn_leaves_every_byte_of_the_other_side(classifier, optimizer_class):
-    method = bound(classifier, masker_steps=3, classifier_steps=3, **ALTERNATING)
+    method = attached(classifier, masker_steps=3, classifier_steps=3, **ALTERNATING)
     parameters = [*classifier.parameters(), *method.parameters()]
     arguments = {"momentum": 0.9} if optimizer_class is torch.optim.SGD else {}
     optimizer = optimizer_class(parameters, lr=0.1, weight_decay=0.1, **arguments)
+    method.attach(classifier, optimizer)
     train(classifier, method, optimizer, batches(6))  # both have momentum now
     for turn, moving, still in [("masker", method.masker, classifier), ("classifier", classifier, method.masker)]:
         assert method.turn == turn
@@ -128,12 +133,12 @@ def test_a_turn_leaves_every_byte_of_the_other_side(classifier, optimizer_class)
 
 
 def test_modes_and_flags_are_given_back(classifier, batch):
-    method = bound(classifier, **ALTERNATING)
+    method = attached(classifier, **ALTERNATING)
     classifier.model.features[1].eval()
     classifier.model.fc.bias.requires_grad_(False)
     for _ in range(2):
         method(classifier, batch).total.backward()
-        method.after_step()
+        method.stepped()
         assert classifier.training
         assert method.masker.training
         assert not classifier.model.features[1].training
@@ -146,16 +151,16 @@ def test_turns_follow_the_warmups():
     turns = ""
     for _ in range(14):
         turns += method.turn[0]
-        method.after_step()
+        method.stepped()
     assert turns == "cc" + "mmm" + "mcc" * 3
 
 
 def test_turns_count_optimiser_steps_and_not_batches(classifier, batch):
-    method = bound(classifier, **ALTERNATING)
+    method = attached(classifier, **ALTERNATING)
     for _ in range(4):  # gradients accumulate
         assert "align_distance" in method(classifier, batch).terms
-    method.after_step()
-    assert "cross_entropy" in method(classifier, batch).terms
+    method.stepped()
+    assert "task" in method(classifier, batch).terms
 
 
 @pytest.mark.parametrize("steps", [2, 4, 5, 8])
@@ -163,8 +168,9 @@ def test_resuming_in_the_middle_of_a_turn_is_exact(classifier, steps):
     def start():
         torch.manual_seed(1)
         model = copy.deepcopy(classifier)
-        method = bound(model, warmup=3, masker_warmup=1, masker_steps=2, classifier_steps=2, ramp=4, fill=Noise())
-        optimizer = torch.optim.AdamW([*model.parameters(), *method.parameters()], lr=0.01)
+        method = attached(model, warmup=3, masker_warmup=1, masker_steps=2, classifier_steps=2, ramp=4, fill=Noise())
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        method.attach(model, optimizer)
         return model, method, optimizer
 
     unbroken = start()
@@ -182,33 +188,32 @@ def test_resuming_in_the_middle_of_a_turn_is_exact(classifier, steps):
 
 def test_the_ramp_starts_with_the_first_guided_step(classifier, batch):
     classifier.eval()
-    full = ALIGN(masks="given", warmup=2, regularisation=0)
+    full = attached(classifier, masks="given", warmup=2, regularisation=0)
     full.step = 2
-    ramped = ALIGN(masks="given", warmup=2, regularisation=0, ramp=4)
+    ramped = attached(classifier, masks="given", warmup=2, regularisation=0, ramp=4)
     shares = []
     for _ in range(7):
         terms = ramped(classifier, batch).terms
         ratio = terms.get("align", torch.zeros(())) / full(classifier, batch).terms["align"]
         shares.append(round(ratio.item(), 6))
-        ramped.after_step()
+        ramped.stepped()
     assert shares == [0, 0, 0.25, 0.5, 0.75, 1, 1]
 
 
 def test_without_regulariser_and_in_warmup_it_is_plain_training(classifier, batch):
-    method = bound(classifier, warmup=5, regularisation=0)
-    assert set(method(classifier, batch).terms) == {"cross_entropy"}
+    method = attached(classifier, warmup=5, regularisation=0)
+    assert set(method(classifier, batch).terms) == {"task"}
 
 
 @pytest.mark.parametrize("masks", ["given", "grey", "random"])
 def test_fixed_masks_need_no_masker_and_no_turns(classifier, batch, masks):
-    method = ALIGN(masks=masks, warmup=0)
-    method.bind(classifier)
+    method = attached(classifier, masks=masks, warmup=0)
     assert not list(method.parameters())
     for _ in range(3):
         assert method.turn == "classifier"
         assert method(classifier, batch).terms["align"] > 0
-        method.after_step()
-    assert method.needs_mask == (masks == "given")
+        method.stepped()
+    assert ("mask" in method.needs) == (masks == "given")
 
 
 def test_only_given_masks_depend_on_the_masks_of_the_data(classifier, batch):
@@ -217,23 +222,23 @@ def test_only_given_masks_depend_on_the_masks_of_the_data(classifier, batch):
         losses = []
         for shift in (0, 3):
             shifted = batch | {"mask": batch["mask"].roll(shift, 2)}
-            losses.append(ALIGN(masks=masks, warmup=0)(classifier, shifted).terms["align"].item())
+            losses.append(attached(classifier, masks=masks, warmup=0)(classifier, shifted).terms["align"].item())
         assert (losses[0] != losses[1]) == (masks == "given")
 
 
 def test_given_masks_that_are_absent_teach_nothing(classifier, batch):
-    method = ALIGN(masks="given", warmup=0)
+    method = attached(classifier, masks="given", warmup=0)
     assert method(classifier, {key: batch[key] for key in ("image", "label")}).terms["align"] == 0
     classifier.eval()
-    with_masks = ALIGN(masks="given", warmup=0)(classifier, batch).terms["align"]
+    with_masks = attached(classifier, masks="given", warmup=0)(classifier, batch).terms["align"]
     batch["mask"][1] = torch.rand(8, 8)
-    assert ALIGN(masks="given", warmup=0)(classifier, batch).terms["align"] == with_masks
+    assert attached(classifier, masks="given", warmup=0)(classifier, batch).terms["align"] == with_masks
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_mask_that_is_the_same_everywhere_teaches_nothing(classifier, batch, value):
     classifier.eval()
-    method = ALIGN(masks="given", warmup=0, regularisation=0)
+    method = attached(classifier, masks="given", warmup=0, regularisation=0)
     batch["mask_weight"] = torch.ones(len(batch["image"]))
     batch["mask"][0] = value
     others = {key: batch[key][1:] for key in ("image", "label", "mask")}
@@ -247,14 +252,14 @@ def test_turns_without_a_step_are_refused(turn):
 
 
 def test_what_is_watched_is_logged_outside_the_graph(classifier, batch):
-    method = bound(classifier, **ALTERNATING)
+    method = attached(classifier, **ALTERNATING)
     for names in ({"mask_mean", "mask_entropy", "mask_distance"}, {"mask_mean", "mask_entropy"}):
         logs = method(classifier, batch).logs
         assert set(logs) == names
         assert not any(value.requires_grad for value in logs.values())
         assert 0 < logs["mask_mean"] < 1
         assert 0 < logs["mask_entropy"] <= 1
-        method.after_step()
+        method.stepped()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +267,7 @@ def test_what_is_watched_is_logged_outside_the_graph(classifier, batch):
     [(0, 9, "everything is evidence"), (0, -9, "nothing is evidence"), (0, 0.5, "the same of every pixel")],
 )
 def test_a_collapsed_masker_is_a_warning_once(classifier, batch, weight, bias, says):
-    method = bound(classifier, warmup=0, masker_warmup=10**6)
+    method = attached(classifier, warmup=0, masker_warmup=10**6)
     saved = copy.deepcopy(method.masker.last)
     for _ in range(2):
         with torch.no_grad():
@@ -271,26 +276,26 @@ def test_a_collapsed_masker_is_a_warning_once(classifier, batch, weight, bias, s
         method.step = WATCH_EVERY - 1
         method(classifier, batch)
         with pytest.warns(UserWarning, match=says):
-            method.after_step()
+            method.stepped()
         method.step = 2 * WATCH_EVERY - 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            method.after_step()  # the same collapse is not told twice
+            method.stepped()  # the same collapse is not told twice
         with torch.no_grad():
             method.masker.last.weight.copy_(20 * saved.weight)
         method.masker.last.bias.data.zero_()
         method.step = 3 * WATCH_EVERY - 1
         method(classifier, batch)
-        method.after_step()  # recovered
+        method.stepped()  # recovered
 
 
 def test_flat_maps_give_finite_gradients(classifier, batch):
     batch["image"][:] = 0
-    method = bound(classifier, **ALTERNATING)
+    method = attached(classifier, **ALTERNATING)
     for side in (method.masker, classifier):
         method(classifier, batch).total.backward()
         assert all(parameter.grad.isfinite().all() for parameter in side.parameters())
-        method.after_step()
+        method.stepped()
 
 
 def test_activation_checkpointing_is_refused_before_the_backward_fails():
@@ -298,21 +303,27 @@ def test_activation_checkpointing_is_refused_before_the_backward_fails():
     model.set_grad_checkpointing()
     classifier, batch = Classifier(model), {"image": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
     with pytest.raises(InputError, match="Switch checkpointing off"):
-        bound(classifier, **ALTERNATING)(classifier, batch)
+        attached(classifier, **ALTERNATING)(classifier, batch)
     model.set_grad_checkpointing(False)
-    bound(classifier, **ALTERNATING)(classifier, batch).total.backward()
+    attached(classifier, **ALTERNATING)(classifier, batch).total.backward()
 
 
 def test_images_of_other_channels_are_refused(classifier, batch):
     with pytest.raises(InputError, match="3 channels, and channels=1"):
-        bound(classifier, channels=1, **ALTERNATING)(classifier, batch)
+        attached(classifier, channels=1, **ALTERNATING)(classifier, batch)
 
 
-def test_what_takes_turns_cannot_be_added():
-    with pytest.raises(InputError, match="ALIGN takes turns"):
+def test_it_cannot_be_added():
+    with pytest.raises(InputError, match="ALIGN owns the forward"):
         CAMAL() + ALIGN()
 
 
-def test_an_unbound_method_says_what_to_call(classifier, batch):
-    with pytest.raises(InputError, match="bind"):
-        ALIGN()(classifier, batch)
+@pytest.mark.parametrize("masks", ["learned", "given"])
+def test_training_without_counting_steps_says_what_to_call(classifier, batch, masks):
+    method = ALIGN(masks=masks)
+    with pytest.raises(InputError, match="attach"):
+        method(classifier, batch)
+    method.attach(classifier)
+    with pytest.raises(InputError, match=r"attach\(classifier, optimizer\)"):
+        method(classifier, batch)
+    method.eval()(classifier, batch)

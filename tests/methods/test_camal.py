@@ -36,9 +36,7 @@ def test_equals_a_loop_over_cells(classifier, batch, mode):
             total += float(batch["mask_weight"][b]) * loop(map.tolist(), mask.tolist(), mode)
             count += 1
     assert loss.terms["camal"].item() == pytest.approx(0.7 * total / count, rel=1e-5)
-    assert loss.terms["cross_entropy"].item() == pytest.approx(
-        functional.cross_entropy(output.logits, batch["label"]).item()
-    )
+    assert loss.terms["task"].item() == pytest.approx(functional.cross_entropy(output.logits, batch["label"]).item())
 
 
 @pytest.mark.parametrize("mode", ["mean", "energy", "sum"])
@@ -84,7 +82,7 @@ def test_a_batch_without_masks_is_plain_training(classifier, batch):
     plain = {key: batch[key] for key in ("image", "label")}
     loss = CAMAL()(classifier, plain)
     assert loss.terms["camal"] == 0
-    assert loss.total == loss.terms["cross_entropy"]
+    assert loss.total == loss.terms["task"]
 
 
 def test_scale_depends_neither_on_batch_size_nor_on_annotated_share(classifier, batch):

@@ -23,7 +23,7 @@ def test_equals_a_loop_over_cells(classifier, batch):
             count += 1
     assert loss.terms["care"].item() == pytest.approx(0.3 * total / count, rel=1e-5)
     cross_entropy = functional.cross_entropy(output.logits, batch["label"]).item()
-    assert loss.terms["cross_entropy"].item() == pytest.approx(0.7 * cross_entropy)
+    assert loss.terms["task"].item() == pytest.approx(0.7 * cross_entropy)
 
 
 def test_gradient_equals_finite_differences(classifier, batch):
@@ -44,7 +44,7 @@ def test_gradient_equals_finite_differences(classifier, batch):
 @pytest.mark.parametrize(("tau", "loss"), [(1.0, -1.0), (2.0, -1.5)])
 def test_nothing_pushes_attention_inside_beyond_the_cap(tau, loss):
     map, mask = torch.tensor([[[4.0, 2.0, 0.0]]], requires_grad=True), torch.tensor([[[1.0, 1.0, 0.0]]])
-    compared = CARE(tau=tau, mode="sum").compare(map, mask)
+    compared = CARE(tau=tau, mode="sum").compare(map, mask, 1 - mask)
     compared.sum().backward()
     assert compared.item() == loss
     assert (map.grad[0, 0, 1] == 0) == (tau == 1.0)

@@ -27,7 +27,7 @@ def test_equals_a_loop_over_cells(classifier, batch, explain):
             count += 1
     assert loss.terms["cyborg"].item() == pytest.approx(0.7 * total / count, rel=1e-5)
     plain = torch.nn.functional.cross_entropy(output.logits, batch["label"])
-    assert loss.terms["cross_entropy"].item() == pytest.approx(0.3 * plain.item(), rel=1e-5)
+    assert loss.terms["task"].item() == pytest.approx(0.3 * plain.item(), rel=1e-5)
 
 
 def test_gradient_equals_finite_differences(classifier, batch):

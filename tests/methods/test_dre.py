@@ -39,7 +39,7 @@ def test_equals_a_loop_over_classes(classifier, batch, sparsity):
     for name, factor, value in zip(("dre_consistency", "dre_sparsity", "dre_mixture"), (0.7, 0.3, 0.2), expected):
         assert loss.terms[name].item() == pytest.approx(factor * value.item(), rel=1e-5)
     cross_entropy = functional.cross_entropy(classifier(batch["image"]).logits, batch["label"])
-    assert loss.terms["cross_entropy"].item() == pytest.approx(cross_entropy.item())
+    assert loss.terms["task"].item() == pytest.approx(cross_entropy.item())
 
 
 def test_gradient_equals_finite_differences(classifier, batch):

@@ -75,7 +75,7 @@ def test_equals_the_equations(classifier, batch, kind, degraded):
     assert loss.terms["sage_embedding"].item() == pytest.approx(0.7 * embedding_loss / 4, rel=1e-6)
     assert loss.terms["sage_logit"].item() == pytest.approx(0.3 * logit_loss / 4, rel=1e-6)
     plain = nn.functional.cross_entropy(output.logits[:5], batch["label"])
-    assert loss.terms["cross_entropy"].item() == pytest.approx(plain.item())
+    assert loss.terms["task"].item() == pytest.approx(plain.item())
 
 
 @pytest.mark.parametrize("batchnorm", ["joint", "original"])
@@ -204,7 +204,7 @@ def test_images_without_a_mask_cost_no_views_and_change_nothing(classifier, batc
         loss = SAGE(batchnorm=batchnorm)(classifier, {key: batch[key] for key in ("image", "label")})
         assert sizes == [5]
         assert loss.terms["sage_embedding"] == loss.terms["sage_logit"] == 0
-        assert loss.total == loss.terms["cross_entropy"]
+        assert loss.total == loss.terms["task"]
 
 
 def test_scale_depends_neither_on_batch_size_nor_on_annotated_share(classifier, batch):
@@ -283,7 +283,7 @@ def test_sums_with_camal(classifier, batch, batchnorm):
     classifier.eval()
     method = SAGE(batchnorm=batchnorm)
     both = (CAMAL() + method)(classifier, batch).terms
-    assert set(both) == {"cross_entropy", "camal", "sage_embedding", "sage_logit"}
+    assert set(both) == {"task", "camal", "sage_embedding", "sage_logit"}
     for name, term in (CAMAL()(classifier, batch).terms | method(classifier, batch).terms).items():
         assert torch.allclose(both[name], term)
 

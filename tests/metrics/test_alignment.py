@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchmetrics import MetricCollection
 
 from lookright import InputError
 from lookright.metrics import (
@@ -13,14 +14,16 @@ from lookright.metrics import (
     EnergyInMask,
     IoU,
     PointingGame,
+    RelevanceRank,
     attention_gap,
     energy_in_mask,
     iou,
     pointing_game,
+    relevance_rank,
 )
 
-FUNCTIONS = [energy_in_mask, attention_gap, pointing_game, iou]
-METRICS = [EnergyInMask, AttentionGap, PointingGame, IoU]
+FUNCTIONS = [energy_in_mask, attention_gap, pointing_game, iou, relevance_rank]
+METRICS = [EnergyInMask, AttentionGap, PointingGame, IoU, RelevanceRank]
 
 
 def maps_and_masks(seed=0, batch=6, grid=(4, 5), size=(12, 10), soft=False):
@@ -71,6 +74,11 @@ def naive_iou(map, mask):
     return intersection / (2 * area - intersection)
 
 
+def naive_relevance_rank(map, mask):
+    overlap = naive_iou(map, mask)
+    return 2 * overlap / (1 + overlap)
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize(
     ("function", "naive"),
@@ -79,6 +87,7 @@ def naive_iou(map, mask):
         (attention_gap, naive_attention_gap),
         (pointing_game, naive_pointing_game),
         (iou, naive_iou),
+        (relevance_rank, naive_relevance_rank),
     ],
 )
 def test_against_a_loop(function, naive, soft):
@@ -114,7 +123,8 @@ def test_empty_mask_is_undefined_never_a_hit_nor_a_miss(function):
 
 
 @pytest.mark.parametrize(
-    ("function", "expected"), [(energy_in_mask, 1.0), (attention_gap, math.nan), (pointing_game, 1.0), (iou, 1.0)]
+    ("function", "expected"),
+    [(energy_in_mask, 1.0), (attention_gap, math.nan), (pointing_game, 1.0), (iou, 1.0), (relevance_rank, 1.0)],
 )
 def test_full_mask(function, expected):
     map, mask = maps_and_masks(batch=1)
@@ -182,7 +192,7 @@ def test_swapping_inside_and_outside_negates_the_gap_and_complements_the_energy(
     torch.testing.assert_close(energy_in_mask(map, 1 - mask), 1 - energy_in_mask(map, mask), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("function", [attention_gap, pointing_game, iou])
+@pytest.mark.parametrize("function", [attention_gap, pointing_game, iou, relevance_rank])
 def test_offset_of_the_map_does_not_matter(function):
     map, mask = maps_and_masks()
     torch.testing.assert_close(function(map - 7, mask), function(map, mask), atol=1e-5, rtol=0)
@@ -225,13 +235,13 @@ def test_shapes_that_do_not_fit_are_refused(function):
 def test_metric_is_the_mean_over_images_that_have_a_mask(metric, function):
     map, mask = maps_and_masks()
     mask[4] = 0
-    mask_weight = torch.tensor([1.0, 0.0, 0.3, 1.0, 1.0, 1.0])
+    weight = torch.tensor([1.0, 0.0, 0.3, 1.0, 1.0, 1.0])
     whole, first, second = metric(), metric(), metric()
-    whole.update(map, mask, mask_weight)
+    whole.update(map, mask, weight)
     torch.testing.assert_close(whole.compute(), function(map, mask)[[0, 2, 3, 5]].mean())
     assert (whole.defined, whole.undefined) == (4, 2)
-    first.update(map[:3], mask[:3], mask_weight[:3])
-    second.update(map[3:], mask[3:], mask_weight[3:])
+    first.update(map[:3], mask[:3], weight[:3])
+    second.update(map[3:], mask[3:], weight[3:])
     first.merge_state(second)
     torch.testing.assert_close(first.compute(), whole.compute())
     assert metric.higher_is_better
@@ -244,3 +254,87 @@ def test_pointing_game_metric_has_a_tolerance():
         metric = PointingGame(tolerance=tolerance)
         metric.update(map, mask)
         assert metric.compute() == hit
+
+
+def test_faint_tails_of_a_map_have_an_order():
+    row = torch.arange(64) - 31.3
+    distance = (row[:, None] + 0.1) ** 2 + (row * 1.001) ** 2
+    map = torch.exp(-distance.double() / (2 * 3.0**2)).float()
+    disc = (distance <= distance.flatten().sort().values[1249]).float()
+    assert iou(map[None], disc[None]).item() == 1
+
+
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 1e-30])
+def test_a_plateau_stays_one_when_it_is_resized(level):
+    """Half the map is one value, which resizing rounds differently from place to place."""
+    map = torch.zeros(1, 7, 6)
+    map[..., :3] = level
+    mask = torch.zeros(1, 45, 37)
+    mask[0, 3:20, 2:9] = 1
+    plateau = F.interpolate((map[:, None] > 0).double(), mask.shape[-2:], mode="bilinear")[0, 0] > 1 - 1e-9
+    expected = (mask[0] * plateau).sum() / plateau.sum()
+    assert pointing_game(map, mask).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@given(seed=st.integers(0, 1000), soft=st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_ignored_pixels_change_nothing(function, seed, soft):
+    """Neither what the map has there nor what the mask has; and a crop without them scores the same."""
+    map, mask = maps_and_masks(seed, grid=(12, 10), soft=soft)
+    ignore = torch.zeros_like(mask)
+    ignore[:, 8:] = 1
+    other_map, other_mask = map.clone(), mask.clone()
+    other_map[:, 8:], other_mask[:, 8:] = 100.0, 1.0
+    value = function(map, mask, ignore=ignore)
+    torch.testing.assert_close(function(other_map, other_mask, ignore=ignore), value, equal_nan=True)
+    torch.testing.assert_close(function(map[:, :8], mask[:, :8]), value, equal_nan=True, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_is_ignored_nowhere_or_everywhere(function):
+    map, mask = maps_and_masks()
+    torch.testing.assert_close(function(map, mask, ignore=torch.zeros_like(mask)), function(map, mask))
+    assert function(map, mask, ignore=torch.ones_like(mask)).isnan().all()
+
+
+def test_half_ignored_pixels_weigh_half():
+    map = torch.tensor([[[3.0, 1.0]]])
+    mask, ignore = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.5, 0.0]]])
+    assert energy_in_mask(map, mask, ignore=ignore).item() == pytest.approx(1.5 / 2.5)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_masks_out_of_range_are_refused(function):
+    map, mask = maps_and_masks()
+    with pytest.raises(InputError, match="mask has values from 0 to 255: expected 0 to 1"):
+        function(map, 255 * mask)
+    with pytest.raises(InputError, match="ignore has values"):
+        function(map, mask, ignore=-mask)
+    with pytest.raises(InputError, match=r"ignore has shape \(6, 12, 9\): expected that of the mask, \(6, 12, 10\)"):
+        inspect.unwrap(function)(map, mask, ignore=mask[..., :9])
+
+
+def test_what_stands_in_place_of_an_absent_mask_does_not_matter():
+    map, mask = maps_and_masks()
+    mask[1] = torch.nan
+    metric = EnergyInMask()
+    metric.update(
+        map, mask, torch.tensor([1.0, 0, 1, 1, 1, 1]), torch.full_like(mask, torch.nan).where(mask != mask, 0)
+    )
+    torch.testing.assert_close(metric.compute(), energy_in_mask(map, mask.nan_to_num())[[0, 2, 3, 4, 5]].mean())
+
+
+def test_a_collection_keeps_its_metrics_apart():
+    """torchmetrics joins metrics that have the same states after the first batch, which here has no mask."""
+    kinds = {kind.__name__: kind for kind in METRICS} | {"near": lambda: PointingGame(tolerance=1)}
+    together, alone = (
+        MetricCollection({name: kind() for name, kind in kinds.items()}),
+        {n: k() for n, k in kinds.items()},
+    )
+    for weight in (0.0, 1.0):
+        batch = (*maps_and_masks(), torch.full((6,), weight))
+        together.update(*batch)
+        for metric in alone.values():
+            metric.update(*batch)
+    assert together.compute() == {name: metric.compute() for name, metric in alone.items()}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as transforms
 
-from lookright import InputError
+from lookright import Classifier, InputError, Output
 from lookright.classifier import evaluating
 from lookright.metrics import (
     Comprehensiveness,
@@ -100,7 +100,7 @@ def test_the_map_of_contributions_beats_its_negative(linear):
 
 def test_coarse_map_is_resized_bilinearly(classifier):
     image, map, target = inputs()
-    fine = F.interpolate(map[:, None], (12, 10), mode="bilinear")[:, 0]
+    fine = F.interpolate(map[:, None].double(), (12, 10), mode="bilinear")[:, 0].float()
     for function in FUNCTIONS:
         torch.testing.assert_close(
             function(classifier, image, map, target), function(classifier, image, fine, target), atol=0, rtol=0
@@ -236,3 +236,66 @@ def test_mean_curve(classifier):
     metric.update(classifier, image[:2], map[:2], target[:2])
     metric.update(classifier, image[2:], map[2:], target[2:])
     torch.testing.assert_close(metric.curve, deletion(classifier, image, map, target, steps=4).mean(0))
+
+
+def test_faint_tails_of_a_map_have_an_order(classifier):
+    """Different values are different, however small beside the largest."""
+    image, _, target = inputs(batch=2, size=(16, 16))
+    row = torch.arange(16) - 7.3
+    distance = (row[:, None] + 0.1) ** 2 + (row * 1.001) ** 2
+    faint = torch.exp(-distance.double() / 2).float().expand(2, 16, 16)
+    assert faint.min() / faint.max() < 1e-20
+    for function in FUNCTIONS:
+        torch.testing.assert_close(
+            function(classifier, image, faint, target), function(classifier, image, -distance.expand(2, 16, 16), target)
+        )
+
+
+class OneLogit(Classifier):
+    """Logit w·x."""
+
+    def __init__(self, weight):
+        torch.nn.Module.__init__(self)
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, image):
+        logit = (image * self.weight).sum((1, 2, 3))[:, None]
+        return Output(logit, image.flatten(1), image)
+
+
+@pytest.mark.parametrize(("score", "finish"), [("probability", torch.sigmoid), ("logit", lambda logit: logit)])
+def test_one_logit_speaks_for_label_1_and_against_label_0(linear, score, finish):
+    model = OneLogit(linear.weight.detach())
+    image = torch.randn(4, 3, 6, 5, generator=torch.Generator().manual_seed(1))
+    map = (linear.weight.detach() * image).sum(1)
+    removed = map.flatten(1).sort(1, descending=True).values.cumsum(1)
+    logit = map.sum((1, 2))[:, None] - F.pad(removed, (1, 0))
+    target = torch.tensor([1, 0, 1, 0])
+    curve = deletion(model, image, map, target, steps=30, score=score)
+    torch.testing.assert_close(curve, finish(torch.where(target[:, None] == 1, logit, -logit)))
+
+
+def test_labels_that_do_not_exclude_each_other_are_followed_by_their_own_sigmoid(classifier):
+    image, map, target = inputs()
+    logit = insertion(classifier, image, map, target, steps=4, score="logit")
+    torch.testing.assert_close(insertion(classifier, image, map, target, steps=4, score="sigmoid"), logit.sigmoid())
+    with evaluating(classifier), torch.no_grad():
+        torch.testing.assert_close(logit[:, -1], classifier(image).logits.gather(1, target[:, None])[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": torch.tensor([1])}, r"target \(1,\)"),
+        ({"target": torch.tensor([0, 1, 2, 3, 4])}, "target reaches from 0 to 4: expected 0 to 3"),
+        ({"steps": 0}, "steps=0; expected 1 or more"),
+        ({"chunk_size": 0}, "chunk_size=0; expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(classifier, change, message):
+    image, map, target = inputs()
+    arguments = {"classifier": classifier, "image": image, "map": map, "target": target} | change
+    with pytest.raises(InputError, match=message):
+        inspect.unwrap(deletion)(**arguments)
+    with pytest.raises(InputError, match="percentages"):
+        sufficiency(classifier, image, map, target, percentages=(0,))

@@ -107,12 +107,12 @@ def test_policy_loss_is_the_clipped_surrogate():
     expected = 0.0
     for a, r in zip(advantage.tolist(), ratio.tolist(), strict=True):
         expected -= min(r * a, max(0.9, min(1.1, r)) * a) / 50
-    assert ppo.policy_loss(advantage, ratio, 0.1).item() == pytest.approx(expected, abs=1e-6)
+    assert ppo.policy_loss(advantage, ratio, 0.1).mean().item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_policy_that_moved_too_far_in_the_right_direction_is_not_pushed():
     ratio = torch.tensor([1.2, 1.2, 0.8, 0.8], requires_grad=True)
-    ppo.policy_loss(torch.tensor([1.0, -1.0, 1.0, -1.0]), ratio, 0.1).backward()
+    ppo.policy_loss(torch.tensor([1.0, -1.0, 1.0, -1.0]), ratio, 0.1).mean().backward()
     assert (ratio.grad != 0).tolist() == [False, True, True, False]
 
 
@@ -125,7 +125,7 @@ def test_value_loss_is_the_worse_of_clipped_and_unclipped(clip_coef):
         if clip_coef:
             errors.append((max(o - clip_coef, min(o + clip_coef, v)) - t) ** 2)
         expected += 0.5 * max(errors) / 50
-    assert ppo.value_loss(value, old, target, clip_coef).item() == pytest.approx(expected, rel=1e-5)
+    assert ppo.value_loss(value, old, target, clip_coef).mean().item() == pytest.approx(expected, rel=1e-5)
 
 
 def weights(run):
@@ -235,12 +235,11 @@ def test_engine_that_dies_every_time_ends_the_run(config, tmp_path, monkeypatch)
 class Spy(Method):
     """Keeps what PPO hands to a method."""
 
-    needs_mask = True
+    needs = frozenset({"mask"})
 
     def __init__(self):
         super().__init__()
         self.batches = []
-        self.steps = 0
 
     def guidance(self, classifier, output, batch, views=None):
         assert isinstance(classifier, Classifier)
@@ -248,15 +247,12 @@ class Spy(Method):
         self.batches.append(batch)
         return {"spy": output.logits.sum() * 0}
 
-    def after_step(self):
-        self.steps += 1
-
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_method_gets_image_action_and_mask(tmp_path, shown):
     actions = {}
     method = learn(tmp_path, method=Spy(), shown=shown, actions=actions).method
-    assert method.steps == len(method.batches) == 4 * 4
+    assert method.step == len(method.batches) == 4 * 4
     assert len(set(actions.values())) > 1
     seen = []
     for batch in method.batches:
@@ -313,7 +309,7 @@ def test_update_of_one_step_is_made_with_the_policy_that_played(tmp_path):
 def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
     class Broken(Spy):
         def guidance(self, classifier, output, batch, views=None):
-            return {"broken": output.logits.sum() * (torch.inf if self.steps == 2 * 16 else 1)}
+            return {"broken": output.logits.sum() * (torch.inf if self.step == 2 * 16 else 1)}
 
     with pytest.raises(InputError, match=r"in update 3 .*broken"):
         learn(tmp_path, method=Broken(), total_timesteps=64)

@@ -12,9 +12,9 @@ from lookright import InputError
 from lookright.report.selection import RULES, select_candidates
 from lookright.run_directory import file_name
 from lookright.study import read_study, run_study
-from lookright.training.module import Training
 from lookright.training.run import load_last_step, load_run, train
 from lookright.training.run_data import load_data
+from lookright.training.step import TrainingStep
 
 
 @pytest.fixture
@@ -71,16 +71,16 @@ def test_a_second_time_does_only_what_is_missing(config, tmp_path):
 
 def test_an_interrupted_study_goes_on_and_ends_alike(config, tmp_path, monkeypatch):
     whole = run_study(config, tmp_path / "whole")
-    training_step, steps = Training.training_step, []
+    forward, steps = TrainingStep.forward, []
 
-    def interrupt(self, batch, index):
+    def interrupt(self, held):
         steps.append(1)
         if len(steps) == 6:
             raise KeyboardInterrupt
-        return training_step(self, batch, index)
+        return forward(self, held)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "training_step", interrupt)
+        patch.setattr(TrainingStep, "forward", interrupt)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             run_study(config, tmp_path / "broken")
     assert len(pd.read_csv(tmp_path / "broken/results.csv")) == 1
@@ -99,6 +99,44 @@ def test_a_run_that_fails_does_not_stop_the_others(config, tmp_path, monkeypatch
     with pytest.raises(InputError, match=r"2 of 4 runs failed, the first: .*No weights 'nowhere\.pth'"):
         run_study(config, tmp_path / "out")
     assert pd.read_csv(tmp_path / "out/results.csv")["name"].tolist() == ["ERM", "ERM"]
+
+
+def test_a_bug_in_one_run_does_not_stop_the_others(config, tmp_path, monkeypatch):
+    def forward(self, held, forward=TrainingStep.forward):
+        if self.method.__class__.__name__ == "CAMAL":
+            raise ZeroDivisionError("a bug")
+        return forward(self, held)
+
+    monkeypatch.setattr(TrainingStep, "forward", forward)
+    with pytest.raises(
+        InputError, match="2 of 4 runs failed, the first: .*a bug of lookright.*ZeroDivisionError: a bug"
+    ):
+        run_study(config, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out/results.csv")["name"].tolist() == ["ERM", "ERM"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods: {ERM: {}}\nseeds: 5", "seeds: 5 in .*expected a list of whole numbers"),
+        ("methods: {ERM: {}}\nseeds: []", "expected a list of whole numbers"),
+        ("methods: {ERM: ERM}\nseeds: [0]", "methods: ERM: 'ERM' in"),
+        ("methods: 3\nseeds: [0]", "methods: 3 in .*expected a list of names"),
+        ("methods: [ERM]\nseeds: [0]\nsettings: 3", "settings: 3 in"),
+    ],
+)
+def test_a_study_of_other_types_is_refused_in_a_sentence(tmp_path, text, message):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_methods_and_protocols_may_be_lists_of_names(tmp_path):
+    (tmp_path / "study.yaml").write_text(
+        "methods: [ERM, CAMAL]\nseeds: [0]\nprotocols: [GivenSplits]\nsettings: {data: d}"
+    )
+    names = [run.settings.name for run in read_study(tmp_path / "study.yaml").runs(tmp_path)]
+    assert names == ["ERM", "CAMAL"]
 
 
 def test_changed_settings_do_not_mix_with_finished_runs(config, tmp_path):
@@ -216,8 +254,7 @@ def test_candidates_are_chosen_by_what_the_rules_may_look_at(selection, tmp_path
         data = load_data(run.settings.data, run.settings.protocol, 0)
         with torch.no_grad():
             ((logits, label),) = (
-                (classifier(batch["image"]).logits, batch["label"])
-                for batch in data.loader(split, 16, run.normalisation)
+                (classifier(batch["image"]).logits, batch["label"]) for batch in data.loader(split, run.preprocessing)
             )
         return (logits.argmax(1) == label).float().mean().item()
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,9 @@ def run(tmp_path_factory, squares, settings):
 
 def test_every_number_is_what_the_metrics_give_image_by_image(run, squares):
     data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
-    evaluation = evaluate_split(run.classifier, data, "test", 32, run.normalisation, steps=4, faithfulness="all")
+    evaluation = evaluate_split(run.classifier, data, "test", run.preprocessing, steps=4, faithfulness="all")
     dataset, table = data.dataset("test", 32), evaluation.table
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (run.normalisation.mean, run.normalisation.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (run.preprocessing.mean, run.preprocessing.std))
     for row in range(0, len(table), 5):
         sample = dataset[row]
         image = ((sample["image"] / 255 - mean) / std)[None]
@@ -128,7 +129,7 @@ def test_a_split_without_images_is_refused(run, own_squares):
 
 def test_faithfulness_on_some_images(run, squares):
     data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
-    table = evaluate_split(run.classifier, data, "test", 32, run.normalisation, faithfulness_images=4, steps=2).table
+    table = evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness_images=4, steps=2).table
     assert table["insertion"].count() == 4
     assert table["prediction"].count() == len(table)
 
@@ -197,7 +198,7 @@ def test_open_splits_are_compared_with_all_tests_of_known_classes(open_set_run, 
     for opened in ("unknown", "mixed"):
         scores, unknown = [], []
         for split in ("test", "night", opened):
-            for batch in data.loader(split, 32, open_set_run.normalisation, batch_size=1):
+            for batch in data.loader(split, open_set_run.preprocessing, batch_size=1):
                 probability = open_set_run.classifier(batch["image"]).logits.softmax(1)
                 scores.append(1 - probability.max().item())
                 unknown.append(batch["label"].item() == UNKNOWN_LABEL)
@@ -229,9 +230,9 @@ def test_class_means_of_other_data_are_those_of_the_runs_own_training(open_set_r
 
 def test_class_means_are_those_of_the_training_images(open_set_run):
     data = load_data(open_set_run.settings.data, open_set_run.settings.protocol, 0, classes=open_set_run.classes)
-    means = training_class_means(open_set_run.classifier, data, 32, open_set_run.normalisation)
+    means = training_class_means(open_set_run.classifier, data, open_set_run.preprocessing)
     embeddings = {label: [] for label in range(2)}
-    for batch in data.loader("train", 32, open_set_run.normalisation, batch_size=1):
+    for batch in data.loader("train", open_set_run.preprocessing, batch_size=1):
         embedding = open_set_run.classifier(batch["image"]).embedding[0].tolist()
         embeddings[batch["label"].item()].append(embedding)
     for label, ones in embeddings.items():
@@ -251,7 +252,7 @@ def test_another_map_can_be_measured(run, squares, tmp_path, name):
     assert result["map"] == name
     data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
     energy = []
-    for batch in data.loader("test", 32, run.normalisation):
+    for batch in data.loader("test", run.preprocessing):
         output = run.classifier(batch["image"].requires_grad_())
         map = relu(attribution.MAPS[name](run.classifier, output, output.logits.argmax(1)))
         energy.append(metrics.energy_in_mask(minmax(map), batch["mask"])[batch["mask_weight"] > 0])
@@ -269,7 +270,7 @@ def test_maps_are_checked_before_anything_is_done(squares, settings, tmp_path):
 def test_large_maps_are_kept_small(run, squares):
     data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
     evaluation = evaluate_split(
-        run.classifier, data, "test", 80, run.normalisation, map="input_gradient", faithfulness="none"
+        run.classifier, data, "test", replace(run.preprocessing, size=80), map="input_gradient", faithfulness="none"
     )
     assert evaluation.map.shape[1:] == (64, 64)
 

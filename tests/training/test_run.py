@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 
 import pandas as pd
 import pytest
@@ -7,12 +9,14 @@ import safetensors.torch
 import torch
 
 from lookright import InputError
+from lookright.interruption import Interrupted
 from lookright.methods import CAMAL, Loss
 from lookright.run_directory import read_facts
-from lookright.training.module import Training
+from lookright.training.loop import TrainingLoop
 from lookright.training.run import load_last_step, load_run, resume, train
 from lookright.training.settings import read_settings
 from lookright.training.small_cnn import SmallCNN
+from lookright.training.step import TrainingStep
 
 
 def weights(run):
@@ -30,14 +34,14 @@ class Killed(BaseException):
 
 
 def kill_in_step(monkeypatch, step):
-    training_step = Training.training_step
+    learn = TrainingLoop._learn
 
-    def step_or_die(self, batch, index):
-        if self.global_step == step:
+    def learn_or_die(self, batch, moves):
+        if self.progress.step == step:
             raise Killed
-        return training_step(self, batch, index)
+        learn(self, batch, moves)
 
-    monkeypatch.setattr(Training, "training_step", step_or_die)
+    monkeypatch.setattr(TrainingLoop, "_learn", learn_or_die)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +56,8 @@ def test_a_run_has_what_is_needed_to_repeat_it(finished):
     environment = json.loads((finished.directory / "environment.json").read_text())
     assert {"versions", "device", "seed", "data"} <= set(environment)
     log = pd.read_csv(finished.directory / "metrics.csv")
-    assert {"step", "train/cross_entropy", "train/camal", "train/loss", "val/accuracy"} <= set(log)
-    total = log["train/cross_entropy"] + log["train/camal"]
+    assert {"step", "train/task", "train/camal", "train/loss", "val/accuracy"} <= set(log)
+    total = log["train/task"] + log["train/camal"]
     assert total.dropna().to_numpy() == pytest.approx(log["train/loss"].dropna().to_numpy(), abs=1e-4)
 
 
@@ -116,7 +120,7 @@ def test_the_log_holds_both_turns_and_nothing_of_another_step(squares, settings,
     assert not of_masker.all()
     assert (of_masker == (log["step"] % 2 == 0)).all()
     assert (log["train/align_distance"].notna() == of_masker).all()
-    assert (log["train/cross_entropy"].isna() == of_masker).all()
+    assert (log["train/task"].isna() == of_masker).all()
     terms = log[[f"train/align_{name}" for name in ("distance", "sparsity", "smoothness")]]
     assert terms.sum(axis=1)[of_masker].to_numpy() == pytest.approx(log["train/loss"][of_masker].to_numpy(), rel=1e-4)
 
@@ -157,11 +161,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(squa
         return Loss(loss.terms | {"camal": loss.terms["camal"] * torch.nan}) if len(calls) == 6 else loss
 
     monkeypatch.setattr(CAMAL, "forward", explode)
-    with pytest.raises(InputError, match=r"became nan in step 5 \(cross_entropy .*, camal nan\)"):
+    with pytest.raises(InputError, match=r"became nan in step 5 \(task .*, camal nan\)"):
         train(settings(squares, tmp_path / "run", method="CAMAL"))
     checkpoint = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 4
-    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    assert checkpoint["step"] == 4
+    assert all(value.isfinite().all() for value in checkpoint["model"].values())
 
 
 def test_the_best_weights_are_those_of_the_best_validation(squares, settings, tmp_path):
@@ -170,11 +174,10 @@ def test_the_best_weights_are_those_of_the_best_validation(squares, settings, tm
     log = pd.read_csv(best.directory / "metrics.csv").dropna(subset="val/accuracy")
     order = log.sort_values(["val/accuracy", "val/loss"], ascending=[False, True])
     checkpoint = torch.load(best.directory / "last.ckpt", weights_only=True)
-    kept = checkpoint["callbacks"]["Checkpoints"]
+    kept = checkpoint["progress"]
     assert kept["best_step"] == order["step"].iloc[0] + 1
     assert_equal(kept["best_weights"], weights(best.directory))
-    final = {key.removeprefix("classifier.model."): value for key, value in checkpoint["state_dict"].items()}
-    assert_equal({key: final[key] for key in weights(last.directory)}, weights(last.directory))
+    assert_equal(dict(checkpoint["model"]), weights(last.directory))
     assert_equal(load_last_step(best).model.state_dict(), weights(last.directory))
     assert read_facts(best.directory / "model.safetensors")["val_accuracy"] == pytest.approx(log["val/accuracy"].max())
     log = pd.read_csv(last.directory / "metrics.csv").dropna(subset="val/accuracy")
@@ -194,12 +197,67 @@ def test_patience_ends_training_early(squares, settings, tmp_path):
     assert pd.read_csv(run.directory / "metrics.csv")["val/accuracy"].count() == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_within_a_step_and_the_run_goes_on_bit_for_bit(finished, squares, settings, tmp_path, number):
+    def send(self, held, forward=TrainingStep.forward):
+        sent.append(1)
+        if len(sent) == 6:
+            os.kill(os.getpid(), number)
+        return forward(self, held)
+
+    sent = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStep, "forward", send)
+        with pytest.raises(Interrupted, match="interrupted after step 6.*--resume") as error:
+            train(settings(squares, tmp_path / "run", method="CAMAL", epochs=6))
+    assert error.value.exit_code == 128 + number
+    assert_equal(weights(resume(tmp_path / "run").directory), weights(finished.directory))
+
+
+def test_early_stopping_needs_a_split_to_look_at(own_squares, settings, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table["split"] = table["split"].replace("val", "validation")
+    table.to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="patience = 1 looks at the split val.*'validation'"):
+        train(settings(own_squares, tmp_path / "run", patience=1))
+
+
+def test_one_class_is_nothing_to_learn(own_squares, settings, tmp_path):
+    pd.read_csv(own_squares / "labels.csv").assign(label="red").to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="Every training image .* has the label 'red'"):
+        train(settings(own_squares, tmp_path / "run"))
+
+
+def test_a_grey_model_trains_on_colour_images(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", epochs=1, model_arguments={"width": 8, "in_chans": 1}))
+    assert weights(run.directory)["features.0.weight"].shape[1] == 1
+    assert len(load_run(run.directory).preprocessing.mean) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "torch.nn.Identity", "model_arguments": {}}, "expected logits"),
+        ({"model": "builtins.dict", "model_arguments": {}}, "builds a dict; expected a torch.nn.Module"),
+        ({"model_arguments": {"width": 0}}, "small_cnn|cannot train"),
+        ({"model_arguments": {"in_chans": 4}}, "4 channels; expected 3"),
+        ({"accelerator": "mps"}, "accelerator = 'mps', which PyTorch does not find here"),
+    ],
+)
+def test_models_and_machines_that_do_not_fit_are_refused_before_anything_is_written(
+    squares, settings, tmp_path, wrong, message
+):
+    with pytest.raises(InputError, match=message):
+        train(settings(squares, tmp_path / "run", **wrong))
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_without_a_validation_split(own_squares, settings, tmp_path):
     table = pd.read_csv(own_squares / "labels.csv")
     table[table["split"] != "val"].to_csv(own_squares / "labels.csv", index=False)
     run = train(settings(own_squares, tmp_path / "run"))
     assert_equal(load_last_step(run).model.state_dict(), run.classifier.model.state_dict())
-    assert torch.load(run.directory / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert torch.load(run.directory / "last.ckpt", weights_only=True)["step"] == 3
     (run.directory / "model.safetensors").rename(tmp_path / "lost")
     assert_equal(resume(run.directory).classifier.model.state_dict(), run.classifier.model.state_dict())
 
@@ -235,13 +293,13 @@ def test_bf16_trains(squares, settings, tmp_path):
 
 def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tmp_path, monkeypatch):
     layouts = []
-    training_step = Training.training_step
+    forward = TrainingStep.forward
 
-    def step(self, batch, index):
-        layouts.append(batch["image"].is_contiguous(memory_format=torch.channels_last))
-        return training_step(self, batch, index)
+    def step(self, held):
+        layouts.append(held.batch["image"].is_contiguous(memory_format=torch.channels_last))
+        return forward(self, held)
 
-    monkeypatch.setattr(Training, "training_step", step)
+    monkeypatch.setattr(TrainingStep, "forward", step)
     usual = weights(train(settings(squares, tmp_path / "usual", method="CAMAL")).directory)
     last = weights(train(settings(squares, tmp_path / "last", method="CAMAL", channels_last=True)).directory)
     assert set(layouts[: len(layouts) // 2]) == {False}
@@ -250,8 +308,6 @@ def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tm
         torch.testing.assert_close(last[key], value, rtol=1e-3, atol=1e-3)
 
 
-def test_the_method_hears_of_every_step_of_the_optimiser(squares, settings, tmp_path, monkeypatch):
-    steps = []
-    monkeypatch.setattr(CAMAL, "after_step", lambda self: steps.append(1))
-    train(settings(squares, tmp_path / "run", method="CAMAL", epochs=3, accumulate=2))
-    assert len(steps) == 6
+def test_the_method_hears_of_every_step_of_the_optimiser(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", method="CAMAL", epochs=3, accumulate=2))
+    assert run.settings.method.step == 6

@@ -13,6 +13,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 from lookright.attribution.gradient import image_in_graph
 from lookright.attribution.precision import at_least_float32
 from lookright.classifier import Classifier, Output
+from lookright.classifier.grid import Grid
 from lookright.errors import InputError
 
 
@@ -64,23 +65,27 @@ def identity(values: Tensor, output: Output) -> Float[Tensor, "B N N"]:
     return eye.expand(len(output.logits), tokens, tokens)
 
 
-def to_patches(flow: Float[Tensor, "B N N"], output: Output, last: Float[Tensor, "..."]) -> Float[Tensor, "B h w"]:
+def to_patches(
+    flow: Float[Tensor, "B N N"], output: Output, last: Float[Tensor, "..."], grid: Grid
+) -> Float[Tensor, "B h w"]:
     """The rows of the tokens that the head reads, averaged, as a map over the patches.
 
-    Those are the prefix tokens whose row of the last attention the embedding depends on (a class token; in DeiT the
-    distillation token, too) or, where it depends on none (average pooling), the patches.
+    Those are the tokens beside the patches whose row of the last attention the embedding depends on (a class token; in
+    DeiT the distillation token, too) or, where it depends on none (average pooling), the patches.
 
     Args:
         flow: what each token (row) has from each token of the first block (column).
-        output: tells the grid; tokens before its patches are the prefix.
+        output: tells the size of the grid.
         last: the attention of the last block, as `token_attention` gives it.
+        grid: tells where the patches are among the tokens.
     """
     height, width = output.features.shape[2:]
-    prefix = flow.shape[-1] - height * width
-    read = _read_tokens(output, last)[:prefix].to(flow.dtype)
-    patches = (1 - read.amax()).expand(height * width) if prefix else flow.new_ones(height * width)
-    weight = torch.cat([read, patches])
-    return torch.einsum("n,bnm->bm", weight / weight.sum(), flow)[:, prefix:].unflatten(1, (height, width))
+    start = flow.shape[-1] - height * width if grid.size is None else grid.prefix
+    patches = slice(start, start + height * width)
+    weight = _read_tokens(output, last).to(flow.dtype)
+    weight[patches] = 0
+    weight[patches] = 1 - weight.amax()
+    return torch.einsum("n,bnm->bm", weight / weight.sum(), flow)[:, patches].unflatten(1, (height, width))
 
 
 def _read_tokens(output: Output, last: Tensor) -> Tensor:

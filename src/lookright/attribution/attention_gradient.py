@@ -39,4 +39,4 @@ def attention_gradient(classifier: Classifier, output: Output, target: Target) -
             assert slope is not None  # It was found on the path to the logits.
             weighted = (per_image(slope, output) * per_image(values, output)).clamp_min(0).mean(1)
             relevance = relevance + weighted @ relevance
-        return to_patches(relevance, output, attention[-1])
+        return to_patches(relevance, output, attention[-1], classifier.route.grid)

@@ -33,4 +33,4 @@ def attention_rollout(classifier: Classifier, output: Output, target: Target | N
         flow = identity(attention[0], output)
         for values in attention:
             flow = (per_image(values, output).mean(1) @ flow + flow) / 2
-        return to_patches(flow, output, attention[-1])
+        return to_patches(flow, output, attention[-1], classifier.route.grid)

@@ -1,5 +1,6 @@
 """One forward of any classifier gives logits, embedding and features."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,10 +14,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from lookright.classifier.advice import unknown_name
-from lookright.classifier.route import Route, find_route
+from lookright.classifier.grid import Grid
+from lookright.classifier.logits import logits_of
+from lookright.classifier.route import Route, Site
+from lookright.classifier.search import find_grid, find_route
+from lookright.classifier.search.advice import unknown_name
 from lookright.classifier.tap import tapped
-from lookright.classifier.trace import Site, logits_of
 from lookright.classifier.twice_differentiable import not_checkpointed, twice_differentiable
 from lookright.errors import InputError
 
@@ -57,6 +60,9 @@ class Output:
         )
 
 
+torch.export.register_dataclass(Output)
+
+
 class Classifier(nn.Module):
     """Wraps the user's own classifier, which stays `classifier.model`, unchanged.
 
@@ -75,6 +81,9 @@ class Classifier(nn.Module):
         features: the module whose output is to be the features (itself, or its dotted name), instead of those found.
         head: the final linear layer, likewise.
         input_size: (C, H, W) of an image, to look with at once where the model does not tell.
+        grid: (h, w) of the patches among the tokens, row by row, where they are not found or found wrongly. It then
+            stands for every image.
+        prefix: with a grid, how many tokens come before the patches (class, registers); None: all that are no patches.
 
     Raises:
         InputError: the model has no head, is wrapped for several devices or scripted, or has no spatial feature map.
@@ -92,22 +101,39 @@ class Classifier(nn.Module):
         features: nn.Module | str | None = None,
         head: nn.Module | str | None = None,
         input_size: tuple[int, int, int] | None = None,
+        grid: tuple[int, int] | None = None,
+        prefix: int | None = None,
     ) -> None:
         super().__init__()
+        _check_numbers(input_size, grid, prefix)
         model = getattr(model, "_orig_mod", model)
         _check(model)
         self.model = model
-        self._named = (_name(model, features, "features"), _name(model, head, "head"))
+        self._named = (_name(model, features, "features"), _name(model, head, "head"), grid, prefix)
         self._route: Route | None = None
+        self._grids: dict[tuple[int, ...], Grid] = {}
         if input_size is not None:
-            self._route = find_route(model, input_size, *self._named)
+            self._look(input_size)
         elif (usual := _usual_input_size(model)) is not None:
             try:
-                self._route = find_route(model, usual, *self._named, weightless=True)
+                self._look(usual, weightless=True)
             except InputError:
                 raise
             except Exception:  # Built for another size than usual: the first image tells.
                 self._route = None
+
+    def _look(self, image_shape: tuple[int, ...], weightless: bool = False) -> None:
+        self._route = find_route(self.model, image_shape, *self._named, weightless=weightless)
+        self._grids = {image_shape: self._route.grid}
+
+    def _grid(self, image_shape: tuple[int, ...]) -> Grid:
+        """The layout of the features for images of that shape: looked for once."""
+        grid = self.route.grid
+        if grid.size is None or self._named[2] is not None:
+            return grid
+        if image_shape not in self._grids:
+            self._grids[image_shape] = find_grid(self.model, image_shape, self.route.features)
+        return self._grids[image_shape]
 
     @property
     def route(self) -> Route:
@@ -121,6 +147,8 @@ class Classifier(nn.Module):
                 f"The layers of {type(self.model).__name__} are not known before the first image. Run one, or give its "
                 "size: Classifier(model, input_size=(C, H, W))."
             )
+        if self._route.head is not None and not _is_linear(self.model, self._route.head):  # It was replaced.
+            self._look(next(iter(self._grids)))
         return self._route
 
     @property
@@ -150,8 +178,11 @@ class Classifier(nn.Module):
             edit: makes other features of the same shape from the features (B, C, h, w); the model goes on from them,
                 and they are the features in the output.
         """
+        _check_image(image)
         if torch.compiler.is_compiling() and self._route is not None and self._route.methods:
-            return self._forward_by_methods(image, edit)
+            is_known = self._route.grid.size is None or tuple(image.shape[1:]) in self._grids
+            if is_known:
+                return self._forward_by_methods(image, edit)
         return self._forward_with_hooks(image, edit)
 
     def _forward_by_methods(self, image: Tensor, edit: Edit | None) -> Output:
@@ -165,11 +196,18 @@ class Classifier(nn.Module):
     def _head_by_methods(self, image: Tensor, tensor: Tensor, edit: Edit | None) -> Output:
         model: Any = self.model
         features = self._features(image, tensor, edit)
-        embedding = model.forward_head(self.route.grid.restore(features, tensor), pre_logits=True)
+        embedding = model.forward_head(self._grid(tuple(image.shape[1:])).restore(features, tensor), pre_logits=True)
         return Output(model.get_classifier()(embedding), embedding, features, image=image)
 
     def _features(self, image: Tensor, tensor: Tensor, edit: Edit | None) -> Tensor:
-        features = self.route.grid.features(tensor, image.shape[2:])
+        features = self._grid(tuple(image.shape[1:])).features(tensor)
+        if features.shape[2] == features.shape[3] == 1 and not torch.compiler.is_compiling():
+            warnings.warn(
+                f"The features of {type(self.model).__name__} are a single cell for images of "
+                f"{tuple(image.shape[2:])}: maps say nothing, and guidance by them is zero. Give larger images, or "
+                "name an earlier layer: Classifier(model, features=...).",
+                stacklevel=2,
+            )
         if edit is not None:
             features = _edited(features, edit)
         if torch.is_grad_enabled() and not features.requires_grad and not torch.compiler.is_compiling():
@@ -185,8 +223,9 @@ class Classifier(nn.Module):
                 "Use DistributedDataParallel, one process a device."
             )
         if self._route is None:
-            self._route = find_route(self.model, tuple(image.shape[1:]), *self._named)
-        route, seen = self._route, {}
+            self._look(tuple(image.shape[1:]))
+        route, seen = self.route, {}
+        grid = self._grid(tuple(image.shape[1:]))
 
         with ExitStack() as stack:
             kept = stack.enter_context(ExitStack())
@@ -197,7 +236,7 @@ class Classifier(nn.Module):
                     stack.enter_context(twice_differentiable())
                     if route.features.side == "input":
                         kept.enter_context(not_checkpointed(self.model.get_submodule(route.features.module)))
-                return route.grid.restore(features, tensor)
+                return grid.restore(features, tensor)
 
             def after_features(tensor: Tensor) -> Tensor:
                 kept.close()
@@ -226,6 +265,39 @@ class Classifier(nn.Module):
         seen[site] = tensor
         module = self.model.get_submodule(site.module)
         return tensor.clone() if isinstance(module, _DropoutNd) and module.inplace else tensor
+
+
+def _check_numbers(input_size: object, grid: object, prefix: object) -> None:
+    for name, value, length in (("input_size=(C, H, W)", input_size, 3), ("grid=(h, w)", grid, 2)):
+        if value is not None and not (
+            isinstance(value, (tuple, list))
+            and len(value) == length
+            and all(isinstance(n, int) and n > 0 for n in value)
+        ):
+            raise InputError(f"Classifier got {value!r} for {name}. Expected {length} positive integers.")
+    if prefix is not None and (grid is None or not isinstance(prefix, int) or prefix < 0):
+        raise InputError(
+            f"Classifier got prefix={prefix!r} and grid={grid!r}. Expected grid=(h, w), prefix=n with n >= 0."
+        )
+
+
+def _check_image(image: object) -> None:
+    if isinstance(image, Tensor) and image.ndim == 4 and image.is_floating_point():
+        return
+    given = f"a {image.dtype} tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+    raise InputError(
+        f"Classifier got {given}. Expected images as floats (B, C, H, W): signals, clips and packed patches have no "
+        "map of an image; give a spectrogram its channel with a model that takes (B, 1, H, W)."
+    )
+
+
+def _is_linear(model: nn.Module, name: str) -> bool:
+    """Whether there still is a module with a matrix of weights of that name."""
+    try:
+        weight = getattr(model.get_submodule(name), "weight", None)
+    except AttributeError:
+        return False
+    return isinstance(weight, Tensor) and weight.ndim > 1
 
 
 def _edited(features: Tensor, edit: Edit) -> Tensor:

@@ -1,7 +1,5 @@
 """How a model lays out its spatial features, and the way to (B, C, h, w) and back."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,89 +8,47 @@ from torch import Tensor
 
 from lookright.errors import InputError
 
-MAXIMUM_PREFIX = 16
-
 
 @dataclass(frozen=True)
 class Grid:
     """The layout of a spatial tensor.
 
     Attributes:
-        axes: "BCHW", "BHWC" or "BNC" (tokens, row by row).
+        axes: "BCHW", "BHWC", or tokens row by row: "BNC", "NBC".
+        size: (h, w) of the tokens; None where the axes say it.
         prefix: tokens before the patches: class, distillation and register tokens.
-        aspect: (h / w) / (H / W), which is 1 for square patches.
+        suffix: tokens behind them.
     """
 
-    axes: Literal["BCHW", "BHWC", "BNC"]
+    axes: Literal["BCHW", "BHWC", "BNC", "NBC"]
+    size: tuple[int, int] | None = None
     prefix: int = 0
-    aspect: float = 1.0
+    suffix: int = 0
 
-    def features(self, tensor: Tensor, image_size: Sequence[int]) -> Tensor:
-        """The tensor as (B, C, h, w): a view, without the prefix tokens."""
+    def features(self, tensor: Tensor) -> Tensor:
+        """The tensor as (B, C, h, w): a view, without the tokens around the patches."""
         if self.axes == "BCHW":
             return tensor
         if self.axes == "BHWC":
             return tensor.permute(0, 3, 1, 2)
-        patches = tensor[:, self.prefix :]
-        ratio = self.aspect * image_size[0] / image_size[1]
-        rows, columns = min(_factors(patches.shape[1]), key=lambda size: abs(math.log(size[0] / size[1] / ratio)))
-        if abs(rows - columns * ratio) >= 1:
+        tokens = tensor.transpose(0, 1) if self.axes == "NBC" else tensor
+        assert self.size is not None
+        rows, columns = self.size
+        if tokens.shape[1] != self.prefix + rows * columns + self.suffix:
             raise InputError(
-                f"{patches.shape[1]} patch tokens do not fill a grid with the shape of the image, {tuple(image_size)}. "
-                "Maps need every patch: switch patch dropout and token pruning off."
+                f"{tokens.shape[1]} tokens came where {self.prefix} + {rows} × {columns} + {self.suffix} were "
+                "expected. Maps need every patch: switch patch dropout and token pruning off."
             )
-        return patches.transpose(1, 2).unflatten(2, (rows, columns))
+        return tokens[:, self.prefix : self.prefix + rows * columns].transpose(1, 2).unflatten(2, (rows, columns))
 
     def restore(self, features: Tensor, tensor: Tensor) -> Tensor:
-        """The way back from (B, C, h, w); the prefix tokens are taken from `tensor`."""
+        """The way back from (B, C, h, w); the tokens around the patches are taken from `tensor`."""
         if self.axes == "BCHW":
             return features
         if self.axes == "BHWC":
             return features.permute(0, 2, 3, 1)
         patches = features.flatten(2).transpose(1, 2)
-        return torch.cat([tensor[:, : self.prefix], patches], 1) if self.prefix else patches
-
-
-def find_grid(
-    shape: torch.Size, image_shape: torch.Size, sizes: Sequence[tuple[int, int]] = (), prefix: int | None = None
-) -> Grid | None:
-    """The layout of a tensor of this shape, or None if it is not a map of at least two positions.
-
-    Args:
-        shape: of the tensor.
-        image_shape: (B, C, H, W).
-        sizes: (h, w) of maps met earlier in the same forward, the latest first: tokens are matched with them.
-        prefix: the number of prefix tokens, where the model tells it.
-    """
-    batch, ratio = image_shape[0], image_shape[2] / image_shape[3]
-    if len(shape) not in (3, 4) or shape[0] != batch:
-        return None
-    if len(shape) == 4:
-        if _fits(shape[2], shape[3], image_shape):
-            return Grid("BCHW")
-        return Grid("BHWC") if _fits(shape[1], shape[2], image_shape) else None
-    tokens, channels = shape[1:]
-    if channels == 1:
-        return None
-    for rows, columns in sizes:
-        if rows * columns > 1 and tokens - rows * columns == prefix:
-            return Grid("BNC", prefix, rows / columns / ratio)
-    for rows, columns in sizes:
-        if rows * columns > 1 and 0 <= tokens - rows * columns <= MAXIMUM_PREFIX and prefix is None:
-            return Grid("BNC", tokens - rows * columns, rows / columns / ratio)
-    if sizes and channels == sizes[0][0] * sizes[0][1]:  # (B, C, tokens).
-        return None
-    for number in range(MAXIMUM_PREFIX + 1) if prefix is None else (prefix, 0):
-        if any(_fits(*size, image_shape) for size in _factors(tokens - number)):
-            return Grid("BNC", number)
-    return None
-
-
-def _fits(rows: int, columns: int, image_shape: torch.Size) -> bool:
-    """Whether these are several positions in the proportions of the image."""
-    height, width = image_shape[2:]
-    return rows * columns > 1 and rows <= height and abs(rows - columns * height / width) < 1
-
-
-def _factors(number: int) -> list[tuple[int, int]]:
-    return [(rows, number // rows) for rows in range(1, number + 1) if number % rows == 0]
+        tokens = tensor.transpose(0, 1) if self.axes == "NBC" else tensor
+        if self.prefix or self.suffix:
+            patches = torch.cat([tokens[:, : self.prefix], patches, tokens[:, self.prefix + patches.shape[1] :]], 1)
+        return patches.transpose(0, 1) if self.axes == "NBC" else patches

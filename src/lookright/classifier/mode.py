@@ -1,8 +1,9 @@
-"""Modes of a model: eval mode that is given back, and activation checkpointing."""
+"""Modes that are given back: eval mode and random state; and whether activations are checkpointed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 
 
@@ -30,3 +31,10 @@ def is_checkpointed(module: nn.Module) -> bool:
     """Whether timm's or Hugging Face's switch is on anywhere; checkpoints of a user's own making cannot be seen."""
     switches = ("grad_checkpointing", "gradient_checkpointing")
     return any(getattr(part, switch, False) for part in module.modules() for switch in switches)
+
+
+def own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """The caller's random state is given back; the meta device draws nothing."""
+    if device.type == "meta":
+        return nullcontext()
+    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lookright.classifier.eager import eagerly
-from lookright.classifier.trace import Site
+from lookright.classifier.route import Site
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
+import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from lookright.data.samples import read_samples
+from lookright.data.samples import folder_encoding, read_samples
 from lookright.data.table import read_table
 from lookright.replacing import replacing
 
@@ -29,6 +31,7 @@ def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, 
         InputError: `labels.csv` or a file that it names cannot be read.
     """
     table = read_table(folder).sample(frac=1, random_state=seed)
+    encoding = folder_encoding(folder, table)
     if "domain" in table:
         lines = [_taking_turns(lines, columns) for _, lines in table.groupby("domain")][:rows]
     else:
@@ -36,14 +39,21 @@ def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, 
         lines = [chosen.iloc[start : start + columns] for start in range(0, len(chosen), columns)]
     sheet = Image.new("RGB", (2 * columns * tile, len(lines) * tile), "grey")
     for row, line in enumerate(lines):
-        _, samples, _ = read_samples(folder, line)
+        _, samples, _ = read_samples(folder, line, encoding=encoding)
         for column, sample in enumerate(samples):
             for half, pixels in enumerate(sample):
                 if pixels is not None:
-                    picture = to_pil_image(pixels).convert("RGB").resize((tile, tile))
+                    picture = to_pil_image(_shown(pixels)).convert("RGB").resize((tile, tile))
                     sheet.paste(picture, ((2 * column + half) * tile, row * tile))
     with replacing(out) as draft:
         sheet.save(draft, "png")
+
+
+def _shown(pixels: Tensor) -> Tensor:
+    """An image as it is; a mask in white on black, what it ignores in grey."""
+    if len(pixels) == 3:
+        return pixels
+    return pixels[:1] if len(pixels) == 1 else torch.maximum(pixels[:1], pixels[1:] // 2)
 
 
 def _taking_turns(table: pd.DataFrame, number: int) -> pd.DataFrame:

@@ -100,12 +100,14 @@ class ImageDataset(Dataset):
                 # there, which takes longer than the transform.
                 torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
                 image, mask = self.augment(image, mask)
+        evidence, *ignore = mask.as_subclass(Tensor)
         return {
             "image": image.as_subclass(Tensor),
             "label": self.label[index],
-            "mask": mask.as_subclass(Tensor)[0],
+            "mask": evidence,
             "mask_weight": self.mask_weight[index],
             "domain": self.domain[index],
+            **({"ignore": ignore[0]} if ignore else {}),
         }
 
 
@@ -126,16 +128,30 @@ class Collate:
         self.mean = torch.tensor(mean).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
+    def normalise(self, image: Tensor) -> Tensor:
+        """Bytes (B, C, H, W) to the model's input; colour becomes grey where the model has one channel."""
+        if self.mean.shape[1] == 1 and image.shape[1] == 3:
+            image = v2.functional.rgb_to_grayscale(image)
+        return (image.float() - self.mean) / self.std
+
     def __call__(self, samples: list[dict]) -> Batch:
-        """A batch of samples of `ImageDataset`."""
-        mask = [sample["mask"] if sample["mask"].is_floating_point() else sample["mask"] / 255 for sample in samples]
-        return {
-            "image": (torch.stack([sample["image"] for sample in samples]).float() - self.mean) / self.std,
+        """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""
+        batch: Batch = {
+            "image": self.normalise(torch.stack([sample["image"] for sample in samples])),
             "label": torch.tensor([sample["label"] for sample in samples]),
-            "mask": torch.stack(mask),
+            "mask": torch.stack([_in_one(sample["mask"]) for sample in samples]),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),
             "domain": torch.tensor([sample["domain"] for sample in samples]),
         }
+        if any("ignore" in sample for sample in samples):
+            nothing = torch.zeros_like(batch["mask"][0])
+            batch["ignore"] = torch.stack([_in_one(sample.get("ignore", nothing)) for sample in samples])
+        return batch
+
+
+def _in_one(mask: Tensor) -> Tensor:
+    """Bytes as shares of one."""
+    return mask if mask.is_floating_point() else mask / 255
 
 
 class ShuffledBatches(Sampler[list[tuple[int, int]]]):

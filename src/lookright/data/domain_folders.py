@@ -10,6 +10,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from lookright.errors import InputError
 from lookright.replacing import replacing
 
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 VLCS_URL = "https://drive.google.com/uc?id=1skwblH1_okBwxWxmRsp9_qi15hyPpxg8"
 VLCS_MD5 = "8870171eba660927d9668f4e515928e4"
 
@@ -17,6 +18,7 @@ VLCS_MD5 = "8870171eba660927d9668f4e515928e4"
 def read_domain_folders(folder: Path) -> pd.DataFrame:
     """One row per image of a folder `domain/class/image`: `image` (path in the folder), `label` and `domain`.
 
+    Where all outer folders are called train, val (valid, validation) or test, they are splits: the column is `split`.
     Files in other places and of other types than images are left out, and so is what starts with a dot.
 
     Raises:
@@ -35,6 +37,15 @@ def read_domain_folders(folder: Path) -> pd.DataFrame:
             f"No image in {str(folder)!r} that lies two folders deep. Expected the layout domain/class/image."
         )
     table = pd.DataFrame(rows)
+    outer = set(table["domain"])
+    if {name.lower() for name in outer} <= set(SPLITS):
+        table = table.rename(columns={"domain": "split"})
+        table["split"] = table["split"].map(lambda name: SPLITS[name.lower()])
+    elif any(name.lower() == "train" for name in outer):
+        raise InputError(
+            f"{str(folder)!r} has the folders {', '.join(sorted(outer))}, of which some are splits and others are not. "
+            "Expected either domains or train, val and test."
+        )
     for label in table["label"].unique():
         other = [name for name in table["label"].unique() if name != label and name.lower() == label.lower()]
         if other:

@@ -36,7 +36,7 @@ class ControlledSamples(Sequence[Sample]):
 
     Args:
         samples: as they are.
-        control: makes the new mask (1, H, W) from index, image and mask of a sample that has one.
+        control: makes the new mask (1 or 2, H, W) from index, image and mask of a sample that has one.
     """
 
     def __init__(self, samples: Sequence[Sample], control: Callable[[int, Tensor, Tensor], Tensor]) -> None:
@@ -55,7 +55,7 @@ class ControlledSamples(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Inverted(MaskControl):
-    """1 − mask: the evidence is said to be everywhere but where it is."""
+    """1 − mask: the evidence is said to be everywhere but where it is. What is ignored stays so."""
 
     def __call__(self, samples: Sequence[Sample], mask_weight: Sequence[float], seed: int) -> ControlledSamples:
         """See `MaskControl`."""
@@ -63,7 +63,7 @@ class Inverted(MaskControl):
 
 
 def _inverted(index: int, image: Tensor, mask: Tensor) -> Tensor:
-    return _one(mask) - mask
+    return torch.cat([_one(mask) - mask[:1], mask[1:]])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Uniform(MaskControl):
 
 
 def _full(index: int, image: Tensor, mask: Tensor) -> Tensor:
-    return torch.full_like(mask, _one(mask))
+    return torch.cat([torch.full_like(mask[:1], _one(mask)), mask[1:]])
 
 
 def _one(mask: Tensor) -> int:

@@ -1,106 +1,284 @@
-"""Images and their masks, decoded once and kept while there is room."""
+"""Images and their masks: headers are checked at once, pixels decoded when needed and kept while there is room."""
 
-from collections.abc import Iterable, Sequence
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
 
-from lookright.data.images import read_box, read_image, read_mask
+from lookright.data.images import Header, mask_pixels, read_box, read_header, read_image, read_mask
+from lookright.data.masks import FILE, Encoding, find_encoding, read_encoding
+from lookright.data.remembered import is_remembered, remember
+from lookright.data.sample_cache import SampleCache
+from lookright.data.table import mask_files
 from lookright.errors import InputError
+
+CHECKED = 20_000
+"""Up to so many images are decoded before training unless the user says otherwise."""
+_LOOKED_AT = 32  # masks that tell together what their numbers mean
+_IN_THIS_PROCESS = 500  # samples that are decoded sooner than other processes have started
+COLUMNS = ("image", "mask", "box", "mask_value", "mask_polarity", "box_format", "box_unit")
 
 
 class Sample(NamedTuple):
-    """A decoded image (3, H, W) and its mask (1, H, W), both uint8 where that is exact; None: it has no mask."""
+    """A decoded image (3, H, W) and its mask, both uint8 where that is exact; None: it has no mask.
+
+    The mask has one plane, (1, H, W): the evidence; or two, (2, H, W): the second says what is to be ignored.
+    """
 
     image: tv_tensors.Image
     mask: tv_tensors.Mask | None
 
 
-class Samples(Sequence[Sample]):
-    """The samples of a table: kept, or decoded from their files whenever one is asked for.
+class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at items, and each is a file
+    """The samples of a table, decoded from their files or taken from the cache.
 
     Args:
         folder: that the table names files in.
-        rows: of the table.
-        kept: for each row its sample, or None where it is not kept.
+        columns: of the table.
+        encoding: of its masks.
+        cache: of decoded samples; None keeps none.
+        positions: of the samples in the table; None takes all.
     """
 
-    def __init__(self, folder: Path, rows: Sequence[dict[Any, Any]], kept: Sequence[Sample | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        columns: Mapping[str, Sequence[str]],
+        encoding: Encoding,
+        cache: SampleCache | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> None:
         self.folder = folder
-        self.rows = rows
-        self.kept = kept
+        self.columns = columns
+        self.encoding = encoding
+        self.cache = cache
+        self.positions = range(len(columns["image"])) if positions is None else positions
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.positions)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.kept[index] or _read_sample(self.folder, self.rows[index])
+        position = self.positions[index]
+        found = self.cache.get(position) if self.cache is not None else None
+        if found is None:
+            row = {name: column[position] for name, column in self.columns.items()}
+            found = _read_sample(self.folder, row, self.encoding)
+            if self.cache is not None:
+                self.cache.put(position, *found)
+        return Sample(*found)
 
     def of_rows(self, rows: Iterable[int]) -> "Samples":
         """The samples of some rows."""
-        rows = list(rows)
-        return Samples(self.folder, [self.rows[row] for row in rows], [self.kept[row] for row in rows])
+        return Samples(self.folder, self.columns, self.encoding, self.cache, [self.positions[row] for row in rows])
+
+
+def folder_encoding(folder: Path, table: pd.DataFrame) -> Encoding:
+    """What a folder's masks mean: as its `encoding.yaml` says, or as some of them, spread over the table, tell.
+
+    Raises:
+        InputError: `encoding.yaml` cannot be read, or what the masks mean cannot be decided.
+    """
+    encoding = read_encoding(folder)
+    if encoding.is_given or "mask" not in table:
+        return encoding
+    cells = table["mask"][table["mask"] != ""]
+    if "mask_value" in table:
+        cells = cells[table["mask_value"][cells.index] == ""]
+    places = np.unique(np.linspace(0, max(len(cells) - 1, 0), min(_LOOKED_AT, len(cells))).round().astype(int))
+    found = []
+    for cell in cells.iloc[places]:
+        try:
+            found += mask_pixels(mask_files(folder, cell), encoding)
+        except InputError as error:
+            # A broken file is told with its row; it tells nothing about the others.
+            if FILE in str(error):
+                raise
+    return find_encoding(encoding, found)
 
 
 def read_samples(
-    folder: Path, table: pd.DataFrame, skip_unreadable: bool = False, cache: float = 4.0
+    folder: Path,
+    table: pd.DataFrame,
+    skip_unreadable: bool = False,
+    cache: float = 4.0,
+    encoding: Encoding | None = None,
+    check_pixels: bool | None = None,
 ) -> tuple[pd.DataFrame, Samples, list[str]]:
-    """Decode every image and mask of a table once, so that a broken file is found before training and not during it.
+    """Check every file of a table by its header and, if wanted, by its pixels; decode when asked for a sample.
+
+    A check of the pixels finds a truncated file before training and not during it. It runs in parallel, fills the
+    cache, and is remembered for as long as no file changes.
 
     Args:
         folder: that the table names files in.
         table: with the column `image`, and `mask` or `box` where there are some.
         skip_unreadable: leave out what cannot be read.
         cache: gigabytes of decoded samples to keep; the others are decoded again whenever they are asked for.
+        encoding: what the masks mean; None: see `folder_encoding`.
+        check_pixels: decode every image once now; None: where there are at most `CHECKED`.
 
     Returns:
         The rows that could be read, their samples, and what was wrong with the others.
 
     Raises:
-        InputError: a file cannot be read (unless `skip_unreadable`), or a mask is not of its image's size.
+        InputError: a file cannot be read (unless `skip_unreadable`), a mask is not of its image's size, or what masks
+            mean cannot be decided.
     """
-    rows: list[dict[Any, Any]] = table.to_dict("records")
-    readable: list[int] = []
-    kept: list[Sample | None] = []
-    skipped: list[str] = []
-    room = cache * 1e9
-    # One thread: for small files the lock of the interpreter makes several threads slower, not faster.
+    encoding = folder_encoding(folder, table) if encoding is None else encoding
+    columns = {name: table[name].tolist() for name in COLUMNS if name in table}
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    sizes: list[tuple[int, int]] = []
+    wrong: dict[int, str] = {}
     for index, row in enumerate(rows):
         try:
-            sample = _read_sample(folder, row)
+            sizes.append(_check_header(folder, row, encoding))
         except InputError as error:
             if not skip_unreadable:
                 raise
-            skipped.append(str(error))
-            continue
-        size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
-        fits = size <= room
-        room -= size if fits else 0
-        readable.append(index)
-        kept.append(sample if fits else None)
+            wrong[index] = str(error)
+            sizes.append((0, 0))
+    samples = Samples(folder, columns, encoding, SampleCache(sizes, cache) if cache > 0 else None)
+    key = None if wrong else _state(folder, columns, encoding)
+    wanted = len(rows) <= CHECKED if check_pixels is None else check_pixels
+    if wanted and not (key and is_remembered(key)):
+        good = [index for index in range(len(rows)) if index not in wrong]
+        for index, message in _decode_all(samples, good):
+            if not skip_unreadable:
+                raise InputError(message)
+            wrong[index] = message
+        if key and not wrong:
+            remember(key)
+    readable = [index for index in range(len(rows)) if index not in wrong]
     return (
         table.iloc[readable].reset_index(drop=True),
-        Samples(folder, [rows[index] for index in readable], kept),
-        skipped,
+        samples if len(readable) == len(rows) else samples.of_rows(readable),
+        [wrong[index] for index in sorted(wrong)],
     )
 
 
-def _read_sample(folder: Path, row: dict[Any, Any]) -> Sample:
-    image = read_image(folder / row["image"])
-    height, width = image.shape[-2:]
+def _decode_all(samples: Samples, indices: Sequence[int]) -> list[tuple[int, str]]:
+    """What is wrong with which samples."""
+    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(indices) <= _IN_THIS_PROCESS or processes == 1:
+        return _decode(samples, indices)
+    parts = [indices[start : start + 256] for start in range(0, len(indices), 256)]
+    forks = "fork" in multiprocessing.get_all_start_methods()  # shares the cache
+    context = multiprocessing.get_context("fork" if forks else None)
+    with ProcessPoolExecutor(processes, context, _begin, (samples,)) as pool:
+        return [fault for faults in pool.map(_decode_part, parts) for fault in faults]
+
+
+_samples: Samples | None = None
+
+
+def _begin(samples: Samples) -> None:
+    global _samples
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork
+    _samples = samples
+
+
+def _decode_part(indices: Sequence[int]) -> list[tuple[int, str]]:
+    assert _samples is not None
+    return _decode(_samples, indices)
+
+
+def _decode(samples: Samples, indices: Sequence[int]) -> list[tuple[int, str]]:
+    wrong = []
+    for index in indices:
+        try:
+            samples[index]
+        except InputError as error:
+            wrong.append((index, str(error)))
+    return wrong
+
+
+def _state(folder: Path, columns: Mapping[str, Sequence[str]], encoding: Encoding) -> list[str]:
+    """What a check of the pixels holds for: changed by any change of a file."""
+    state = [str(folder.resolve()), repr(encoding)]
+    for name, column in columns.items():
+        state += [name, *column]
+    for cell in columns["image"]:
+        state.append(_stamp(folder / cell))
+    for cell in columns.get("mask", ()):
+        state += [_stamp(file) for file in (mask_files(folder, cell) if cell else ())]
+    return state
+
+
+def _stamp(path: Path) -> str:
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _check_header(folder: Path, row: Mapping[Any, Any], encoding: Encoding) -> tuple[int, int]:
+    """The height and width of the upright image; complains where its mask cannot belong to it."""
+    header = read_header(folder / row["image"])
     if row.get("mask"):
-        mask = read_mask(folder / row["mask"])
+        _turn(row, header, [read_header(file) for file in mask_files(folder, row["mask"])], encoding.of_row(row))
+    width, height = header.upright
+    return height, width
+
+
+def _read_sample(
+    folder: Path, row: Mapping[Any, Any], encoding: Encoding
+) -> tuple[tv_tensors.Image, tv_tensors.Mask | None]:
+    path = folder / row["image"]
+    image = read_image(path, encoding.image_range)
+    if row.get("mask"):
+        encoding = encoding.of_row(row)
+        files = mask_files(folder, row["mask"])
+        turn = _turn(row, read_header(path), [read_header(file) for file in files], encoding)
+        mask = read_mask(files, encoding, row.get("mask_value", ""), turn)
         if mask.shape[-2:] != image.shape[-2:]:
-            raise InputError(
-                f"Mask {row['mask']!r} has {mask.shape[-1]} by {mask.shape[-2]} pixels and its image {row['image']!r} "
-                f"{width} by {height}; expected the same size."
-            )
+            mask = functional.resize(mask, list(image.shape[-2:]))
     elif row.get("box"):
-        mask = read_box(row["box"], height, width, folder / row["image"])
+        encoding, header = encoding.of_row(row), read_header(path)
+        turn = _turn(row, header, [], encoding)
+        width, height = header.upright if turn == 1 else (header.width, header.height)
+        mask = read_box(row["box"], height, width, path, encoding, turn)
     else:
-        return Sample(image, None)
+        return image, None
     bytes_ = (mask * 255).round()
-    return Sample(image, tv_tensors.Mask(bytes_.to(torch.uint8)) if torch.equal(bytes_ / 255, mask) else mask)
+    return image, tv_tensors.Mask(bytes_.to(torch.uint8)) if torch.equal(bytes_ / 255, mask) else mask
+
+
+def _turn(row: Mapping[Any, Any], image: Header, masks: Sequence[Header], encoding: Encoding) -> int:
+    """The EXIF orientation by which a mask or box is to be turned to lie on its upright image; 1: it lies so already.
+
+    Raises:
+        InputError: it cannot be decided, or the mask has another size than its image.
+    """
+    turn = 1
+    stored, upright = (image.width, image.height), image.upright
+    if image.orientation > 1 and not any(mask.orientation > 1 for mask in masks):
+        if encoding.drawn_on:
+            turn = image.orientation if encoding.drawn_on == "stored" else 1
+        elif stored != upright and masks:
+            turn = image.orientation if masks[0].upright == stored else 1
+        else:
+            what = f"mask {row['mask']!r}" if masks else f"box {row['box']!r}"
+            raise InputError(
+                f"Image {row['image']!r} is turned by its EXIF orientation {image.orientation}, and its {what} does "
+                "not tell whether it was drawn on the pixels as stored or on the upright picture. Say "
+                f"'drawn_on: stored' or 'drawn_on: upright' in {FILE} beside labels.csv."
+            )
+    expected = upright if turn == 1 else stored
+    for mask in masks:
+        width, height = mask.upright
+        if (width, height) == expected:
+            continue
+        same_aspect = abs(width * expected[1] - height * expected[0]) <= max(width, height, *expected)
+        if not (same_aspect and encoding.resize):
+            remedy = f" If masks are smaller or larger, say 'resize: true' in {FILE}." if same_aspect else ""
+            raise InputError(
+                f"Mask {row['mask']!r} has {width} by {height} pixels and its image {row['image']!r} "
+                f"{expected[0]} by {expected[1]}; expected the same size.{remedy}"
+            )
+    return turn

@@ -52,25 +52,24 @@ def read_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise InputError(f"{str(folder)!r} has no config.json. Expected a folder that lookright export wrote.")
     config = read_json(path, ("lookright", "num_classes"))
     facts, weights = config["lookright"], str(folder / "model.safetensors")
-    model, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
+    model, _, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
     return model.eval(), config
 
 
 def _config(run: TrainedRun) -> dict[str, Any]:
-    settings, channels = run.settings, len(run.normalisation.mean)
+    settings, channels = run.settings, len(run.preprocessing.mean)
     return {
         "architecture": settings.model,
         "num_classes": len(run.classes),
         "label_names": run.classes,
         "model_args": settings.model_arguments,
         "pretrained_cfg": {
-            "input_size": [channels, settings.size, settings.size],
-            "fixed_input_size": True,
+            "input_size": [channels, run.preprocessing.size, run.preprocessing.size],
             "interpolation": "bilinear",
             "crop_pct": 1.0,
             "crop_mode": "squash",
-            "mean": list(run.normalisation.mean),
-            "std": list(run.normalisation.std),
+            "mean": list(run.preprocessing.mean),
+            "std": list(run.preprocessing.std),
             "num_classes": len(run.classes),
         },
         "lookright": {"model": settings.model, "model_arguments": settings.model_arguments},
@@ -78,7 +77,7 @@ def _config(run: TrainedRun) -> dict[str, Any]:
 
 
 def _card(run: TrainedRun, name: str) -> str:
-    settings, method = run.settings, run.settings.method
+    settings, optimisation, method = run.settings, run.settings.optimisation, run.settings.method
     is_timm = timm.is_model(settings.model)
     front = {
         "library_name": "timm" if is_timm else "lookright",
@@ -91,7 +90,9 @@ def _card(run: TrainedRun, name: str) -> str:
         else "from pathlib import Path\n\nfrom lookright.export.hub import read_folder\n\n"
         f'model, config = read_folder(Path("{name}"))'
     )
-    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in run.normalisation.__dict__.values())
+    mean, std = (
+        ", ".join(f"{value:.3f}" for value in values) for values in (run.preprocessing.mean, run.preprocessing.std)
+    )
     return f"""---
 {yaml.safe_dump(front, sort_keys=False)}---
 
@@ -105,8 +106,8 @@ def _card(run: TrainedRun, name: str) -> str:
 {read}
 ```
 
-Input: RGB, resized to {settings.size} × {settings.size} pixels without cropping, scaled to [0, 1], then normalised
-by mean ({mean}) and standard deviation ({std}).
+Input: RGB, resized to {run.preprocessing.size} × {run.preprocessing.size} pixels without cropping, scaled to
+[0, 1], then normalised by mean ({mean}) and standard deviation ({std}).
 
 Classes: {", ".join(run.classes)}.
 
@@ -115,9 +116,9 @@ Classes: {", ".join(run.classes)}.
 | | |
 |---|---|
 | data | `{settings.data.name}`, fingerprint `{run.fingerprint}` |
-| epochs | {settings.epochs} |
-| batch size | {settings.batch_size} |
-| optimiser | {settings.optimizer}, learning rate {settings.lr:g}, weight decay {settings.weight_decay:g} |
+| epochs | {settings.schedule.epochs} |
+| batch size | {optimisation.batch_size} |
+| optimiser | {optimisation.optimizer}, learning rate {optimisation.lr:g}, weight decay {optimisation.weight_decay:g} |
 | weights to begin with | {settings.weights or "none"} |
 | seed | {settings.seed} |
 

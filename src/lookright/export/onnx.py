@@ -124,8 +124,8 @@ def _images(run: TrainedRun, folder: Path | None) -> tuple[Tensor, str]:
     folder = folder or run.settings.data
     image = first_images(run, folder, COMPARED) if folder.is_dir() else None
     if image is None:
-        size = run.settings.size
-        channels = len(run.normalisation.mean)
+        size = run.preprocessing.size
+        channels = len(run.preprocessing.mean)
         noise = torch.randn(COMPARED, channels, size, size, generator=torch.Generator().manual_seed(0))
         return noise, f"{COMPARED} images of noise, for {str(folder)!r} is gone"
     return image, f"{len(image)} images of {str(folder)!r}"
@@ -147,9 +147,9 @@ def _map(classifier: Classifier, map: str | None) -> str | None:
 def _facts(run: TrainedRun, map: str | None) -> dict[str, str]:
     return {
         "classes": json.dumps(run.classes),
-        "mean": json.dumps(run.normalisation.mean),
-        "std": json.dumps(run.normalisation.std),
-        "size": json.dumps(run.settings.size),
+        "mean": json.dumps(run.preprocessing.mean),
+        "std": json.dumps(run.preprocessing.std),
+        "size": json.dumps(run.preprocessing.size),
         "map": json.dumps(map),
     }
 

@@ -10,6 +10,7 @@ from lookright.methods.erm import ERM
 from lookright.methods.gradia import GRADIA
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
+from lookright.methods.reach import reaches_backbone
 from lookright.methods.sage import SAGE
 from lookright.methods.sgt import SGT
 
@@ -29,4 +30,5 @@ __all__ = [
     "Method",
     "Sum",
     "Views",
+    "reaches_backbone",
 ]

@@ -3,12 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from lookright.batch import Batch
-from lookright.classifier import Classifier
-from lookright.errors import InputError
-from lookright.methods.method import Loss
+from lookright.errors import require_between
 from lookright.methods.stochastic import Stochastic
 
 
@@ -32,25 +28,18 @@ class ADL(Stochastic):
         InputError: keep or threshold outside [0, 1].
     """
 
-    takes_turns = True
-
     def __init__(self, keep: float = 0.25, threshold: float = 0.9, seed: int = 0) -> None:
         super().__init__(seed)
         for name, value in {"keep": keep, "threshold": threshold}.items():
-            if not 0 <= value <= 1:
-                raise InputError(f"{name}={value}; expected a number from 0 to 1.")
+            require_between(name, value, 0, 1)
         self.keep = keep
         self.threshold = threshold
 
-    def forward(self, classifier: Classifier, batch: Batch) -> Loss:
-        """Cross-entropy of the model with edited features."""
-        hides = bool(torch.rand((), generator=self.generator()) >= self.keep)
-
-        def edit(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-            attention = features.mean(1, keepdim=True)
-            if hides:
-                return features * (attention < self.threshold * attention.amax((2, 3), keepdim=True))
+    def edit(self, features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C h w"]:
+        """Hides or weighs the features of the whole batch; outside training they stay as they are."""
+        if not self.training:
+            return features
+        attention = features.mean(1, keepdim=True)
+        if torch.rand((), generator=self.generator()) < self.keep:
             return features * attention.sigmoid()
-
-        output = classifier(batch["image"], edit=edit if self.training else None)
-        return Loss({"cross_entropy": functional.cross_entropy(output.logits, batch["label"])})
+        return features * (attention < self.threshold * attention.amax((2, 3), keepdim=True))

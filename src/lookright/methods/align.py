@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,15 +11,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.attribution import class_map, minmax
+from lookright.attribution import Map, minmax
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, evaluating, is_checkpointed
-from lookright.errors import InputError, require_one_of
+from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
+from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.dre import DRE
+from lookright.methods.map_guidance import known_part, mean_over_known, needs_of, share_inside, trainable_map
 from lookright.methods.masker import Masker, UNetMasker
-from lookright.methods.method import Loss
+from lookright.methods.method import Loss, Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Blur, Perturbation, blend
+from lookright.tasks import Task, cross_entropy
 
 BLUR = Blur(sigma=0.15)
 MASKERS = {"light": Masker, "unet": UNetMasker}
@@ -42,9 +43,8 @@ class ALIGN(Stochastic):
 
     First the classifier learns alone, without the third term, for `warmup` steps of the optimiser; then the masker
     alone, for `masker_warmup`; then they take turns. Whose turn it is not stays as it is, BatchNorm statistics
-    included, and keeps `grad = None`, so that no optimiser moves it. Call `bind` first, build the optimiser from the
-    classifier's parameters and `parameter_groups`, and call `after_step` after each of its steps. For turns of an
-    epoch, give its number of steps.
+    included, and keeps `grad = None`, so that no optimiser moves it. `attach` builds the masker, gives it to the
+    optimizer and counts its steps. For turns of an epoch, give its number of steps.
 
     The paper warms the classifier up for 200 epochs and multiplies masks onto the image (T = `ZeroFill`). Its weights,
     its network and how it normalises A are not known to us; see docs/methods/align.md for how the defaults were found.
@@ -60,7 +60,7 @@ class ALIGN(Stochastic):
         classifier_steps: steps in a turn of the classifier.
         ramp: steps over which λ3 grows from 0, from the end of `masker_warmup` on.
         fill: T.
-        masker_lr: the masker's learning rate, in `parameter_groups`. It starts from scratch whatever the classifier
+        masker_lr: the masker's learning rate. It starts from scratch whatever the classifier
             starts from, and hardly learns at a rate for fine-tuning. Meant for Adam and its kin.
         channels: of the images, for the masker.
         masker: `light`, four convolutions, or `unet`, a small U-Net that sees more of the image at a time.
@@ -70,12 +70,11 @@ class ALIGN(Stochastic):
             everywhere counts nothing.
         epsilon: the map is scaled to [ε, 1 − ε], which bounds the gradient of the logarithm by 1/ε.
         seed: of mixtures, random masks and random fills.
+        map: A, see `MapGuidance`; also that of the regulariser.
 
     Raises:
         InputError: an argument is none of its choices, or a turn has no step.
     """
-
-    takes_turns = True
 
     def __init__(
         self,
@@ -96,10 +95,17 @@ class ALIGN(Stochastic):
         normalise_mask: bool = True,
         epsilon: float = 0.05,
         seed: int = 0,
+        map: str | Map = "class_map",
     ) -> None:
         super().__init__(seed)
         require_one_of("masker", masker, MASKERS)
         require_one_of("masks", masks, get_args(Masks))
+        for name, value in {"weight": weight, "sparsity": sparsity, "smoothness": smoothness}.items():
+            require_between(name, value)
+        for name, steps in {"warmup": warmup, "masker_warmup": masker_warmup, "ramp": ramp}.items():
+            require_between(name, steps)
+        require_between("regularisation", regularisation)
+        require_between("epsilon", epsilon, 0.0001, 0.5)
         if masker_steps < 1 or classifier_steps < 1:
             raise InputError(
                 f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."
@@ -107,7 +113,7 @@ class ALIGN(Stochastic):
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
-        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed)
+        self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed, map=map)
         self.regularisation = regularisation
         self.warmup = warmup
         self.masker_warmup = masker_warmup
@@ -122,17 +128,18 @@ class ALIGN(Stochastic):
         self.masks = masks
         self.normalise_mask = normalise_mask
         self.epsilon = epsilon
-        self.step = 0
+        self.needs = frozenset({"label", "mask"} if masks == "given" else {"label"})
+        if masks == "learned":
+            self.needs |= {"unused_parameters"}
+        self.map = map
+        self._map = trainable_map(map)
+        self.needs |= needs_of(self._map)
         self._watched: dict[str, Tensor] = {}
         self._has_collapsed = False
+        self._followed: Tensor | None = None
 
     @property
-    def needs_mask(self) -> bool:  # type: ignore[override]
-        """Only where the masks are given."""
-        return self.masks == "given"
-
-    @property
-    def warmup_steps(self) -> int:  # type: ignore[override]
+    def warmup_steps(self) -> int:
         """Steps before the classifier follows any mask."""
         return self.warmup + (self.masker_warmup if self.masks == "learned" else 0)
 
@@ -146,50 +153,92 @@ class ALIGN(Stochastic):
             return "masker"
         return "classifier"
 
-    def bind(self, classifier: Classifier) -> None:
-        """Build the masker, on the classifier's device, in its dtype."""
-        if self.masks == "learned":
+    def attach(self, classifier: Classifier, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Build the masker, on the classifier's device, in its dtype, unless it is there already."""
+        if self.masks == "learned" and self.masker is None:
             parameter = next(classifier.parameters())
             self.masker = MASKERS[self.masker_kind](self.channels).to(parameter.device, parameter.dtype)
+        super().attach(classifier, optimizer)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The masker, with its learning rate."""
-        return [{"params": list(self.parameters()), "lr": self.masker_lr}]
+    def options(self) -> dict[str, Any]:
+        """The masker's learning rate."""
+        return {"lr": self.masker_lr}
 
-    def forward(self, classifier: Classifier, batch: Batch) -> Loss:
+    def forward(self, classifier: Classifier, batch: Batch, task: Task = cross_entropy) -> Loss:
         """The loss of whoever's turn it is; the other side is not in its graph.
 
         Logs `mask_mean`, `mask_entropy` (mean over the pixels, in bits) and, in the masker's turn, `mask_distance`:
         the mean of p(kept) − p(removed).
 
         Raises:
-            InputError: `bind` was not called, the images have other channels than `channels`, or, in the masker's turn,
-                activation checkpointing is on.
+            InputError: in training, the method was not attached to the optimizer; the images have other channels than
+                `channels`; or, in the masker's turn, activation checkpointing is on.
         """
+        self.check(batch)
         if self.masks == "learned" and self.masker is None:
-            raise InputError("ALIGN has no masker yet: call method.bind(classifier) before you build the optimizer.")
+            raise InputError("ALIGN has no masker yet: call method.attach(classifier, optimizer) before training.")
+        if self.training and self._counting is None:
+            raise InputError(
+                "ALIGN takes turns by the steps of the optimizer, and counts none: call "
+                "method.attach(classifier, optimizer) before training."
+            )
         if self.masker is not None and batch["image"].shape[1] != self.channels:
             raise InputError(
                 f"Images of {batch['image'].shape[1]} channels, and channels={self.channels}; expected as many."
             )
+        if batch["label"].ndim != 1:
+            raise InputError(
+                f"Labels have shape {tuple(batch['label'].shape)}, and ALIGN's masks keep and destroy one class; "
+                "expected one label an image."
+            )
         if self.turn == "masker":
             return self._masker_loss(classifier, batch)
-        return self._classifier_loss(classifier, batch)
+        self._followed = None
+        loss = super().forward(classifier, batch, task)
+        return loss if self._followed is None else Loss(loss.terms, _describe(self._followed))
 
-    def after_step(self) -> None:
+    def views(self, batch: Batch) -> Views | None:
+        """The mixtures of the regulariser."""
+        return self.regulariser.views(batch) if self.regularisation else None
+
+    def guidance(
+        self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of the regulariser and, after the warm-up, `align`."""
+        require_classes(self, output, batch["label"])
+        terms = self.regulariser.guidance(classifier, output, batch, views) if self.regularisation else {}
+        if self.step < self.warmup:
+            return terms
+        batch, weight = self._with_masks(batch)
+        self._followed = batch["mask"]
+        map = self._map(classifier, output, batch["label"])
+        inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
+        known = inside + outside
+        map, target = minmax(known_part(map, known)), share_inside(inside, outside)
+        # A mask that is the same everywhere does not say where to look.
+        varies = torch.where(known > 0, target, -torch.inf).amax((1, 2)) - (
+            torch.where(known > 0, target, torch.inf).amin((1, 2))
+        )
+        weight = weight * (varies > FLAT)
+        if self.normalise_mask:
+            target = minmax(target)
+        map = self.epsilon + (1 - 2 * self.epsilon) * map
+        distance = mean_over_known(-(target * map.log() + (1 - target) * (1 - map).log()), known)
+        return terms | {"align": self._ramp() * self.weight * mean_over_masked(distance, weight)}
+
+    def stepped(self, *_: Any) -> None:
         """Count the step, and now and then warn of a masker whose masks say nothing."""
         if self._watched and (self.step - self.warmup + 1) % WATCH_EVERY == 0:
             self._warn_if_collapsed()
-        self.step += 1
+        super().stepped()
 
     def get_extra_state(self) -> dict[str, Any]:
         """Where in the turns training is."""
-        return super().get_extra_state() | {"step": self.step, "has_collapsed": self._has_collapsed}
+        return super().get_extra_state() | {"has_collapsed": self._has_collapsed}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a turn."""
         super().set_extra_state(state)
-        self.step = state["step"]
         self._has_collapsed = state["has_collapsed"]
 
     def _masker_loss(self, classifier: Classifier, batch: Batch) -> Loss:
@@ -203,7 +252,9 @@ class ALIGN(Stochastic):
         mask = self.masker(image)
         both, keep = image.repeat(2, 1, 1, 1), torch.cat([mask, 1 - mask])
         with _frozen(classifier):
-            logits = classifier(blend(both, self.fill(both, keep, self.generator()), keep)).logits
+            output = classifier(blend(both, self.fill(both, keep, self.generator()), keep))
+        require_classes(self, output, label)
+        logits = output.logits
         kept, removed = logits.softmax(1).gather(1, label.repeat(2)[:, None])[:, 0].chunk(2)
         terms = {
             "align_distance": (kept - removed - 1).square().mean(),
@@ -214,39 +265,16 @@ class ALIGN(Stochastic):
         self._watched = {"mean": mask.mean(), "spread": mask.std((1, 2)).mean()}
         return Loss(terms, {"mask_distance": (kept - removed).detach().mean()} | _describe(mask))
 
-    def _classifier_loss(self, classifier: Classifier, batch: Batch) -> Loss:
-        image, label, size = batch["image"], batch["label"], len(batch["image"])
-        views = self.regulariser.views(batch) if self.regularisation else None
-        output = classifier(image if views is None else torch.cat([image, views.image]))
-        terms = {}
-        if views is not None:
-            views, output = replace(views, output=output.rows(size, 2 * size)), output.rows(0, size)
-            terms = self.regulariser.guidance(classifier, output, batch, views)
-        terms["cross_entropy"] = functional.cross_entropy(output.logits, label)
-        if self.step < self.warmup:
-            return Loss(terms)
-        mask, weight = self._mask(batch)
-        map = minmax(class_map(classifier, output, label))
-        target = mask_on_grid(mask.to(map.dtype), (map.shape[1], map.shape[2]))
-        # A mask that is the same everywhere does not say where to look.
-        weight = weight * (target.amax((1, 2)) - target.amin((1, 2)) > FLAT)
-        if self.normalise_mask:
-            target = minmax(target)
-        map = self.epsilon + (1 - 2 * self.epsilon) * map
-        distance = -(target * map.log() + (1 - target) * (1 - map).log()).mean((1, 2))
-        terms["align"] = self._ramp() * self.weight * mean_over_masked(distance, weight)
-        return Loss(terms, _describe(mask))
-
     def _ramp(self) -> float:
         """The share of λ3 in this step."""
         return min(1.0, (self.step + 1 - self.warmup_steps) / self.ramp) if self.ramp else 1.0
 
     @torch.no_grad()
-    def _mask(self, batch: Batch) -> tuple[Float[Tensor, "B H W"], Float[Tensor, " B"]]:
-        """The masks that the classifier follows, and the weight of each."""
+    def _with_masks(self, batch: Batch) -> tuple[Batch, Float[Tensor, " B"]]:
+        """The batch with the masks that the classifier follows, and the weight of each."""
         image = batch["image"]
         if self.masks == "given":
-            return batch.get("mask", torch.zeros_like(image[:, 0])), mask_weight(batch)
+            return {"mask": torch.zeros_like(image[:, 0]), **batch}, mask_weight(batch)
         if self.masker is not None:
             mask = self.masker(image)
         elif self.masks == "grey":
@@ -254,7 +282,7 @@ class ALIGN(Stochastic):
         else:
             coarse = torch.rand(len(image), 1, 7, 7, generator=self.generator()).to(image)
             mask = functional.interpolate(coarse, image.shape[2:], mode="bilinear")[:, 0]
-        return mask, image.new_ones(len(image))
+        return {"image": image, "label": batch["label"], "mask": mask}, image.new_ones(len(image))
 
     def _warn_if_collapsed(self) -> None:
         mean, spread = float(self._watched["mean"]), float(self._watched["spread"])

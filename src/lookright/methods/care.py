@@ -5,8 +5,10 @@ from typing import Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.attribution import minmax
-from lookright.errors import InputError, require_one_of
+from lookright.attribution import Map, minmax
+from lookright.batch import Batch
+from lookright.classifier import Classifier, Output
+from lookright.errors import require_between, require_one_of
 from lookright.methods.camal import Mode, inside_outside
 from lookright.methods.map_guidance import MapGuidance
 
@@ -25,6 +27,7 @@ class CARE(MapGuidance):
         tau: τ, on the scale of α.
         mode: how attention is averaged, see `inside_outside`.
         explain: whose map is guided: that of the `label` or of the `predicted` class.
+        map: which map is compared, see `MapGuidance`.
 
     Raises:
         InputError: alpha out of range, or an argument is none of its choices.
@@ -36,17 +39,23 @@ class CARE(MapGuidance):
         tau: float = 0.5,
         mode: Mode = "mean",
         explain: Literal["label", "predicted"] = "label",
+        map: str | Map = "class_map",
     ) -> None:
-        super().__init__(alpha, explain)
+        require_between("alpha", alpha, 0, 1)
+        require_between("tau", tau)
+        super().__init__(alpha, explain, map)
         require_one_of("mode", mode, get_args(Mode))
-        if not 0 <= alpha <= 1:
-            raise InputError(f"alpha={alpha}; expected the attention term's share of the loss, from 0 to 1.")
         self.alpha = alpha
-        self.task_weight = 1 - alpha
         self.tau = tau
         self.mode: Mode = mode
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """1 − a for each image."""
+        return super().weigh(classifier, output, batch) * (1 - self.alpha)
+
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
         """β − min(α, τ) of each image."""
-        alpha, beta = inside_outside(minmax(map), mask, self.mode)
+        alpha, beta = inside_outside(minmax(map), inside, outside, self.mode)
         return beta - alpha.clamp_max(self.tau)

@@ -6,8 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.attribution import minmax
-from lookright.methods.map_guidance import MapGuidance
+from lookright.attribution import Map, minmax
+from lookright.batch import Batch
+from lookright.classifier import Classifier, Output
+from lookright.errors import require_between
+from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside
 
 
 class CYBORG(MapGuidance):
@@ -21,14 +24,31 @@ class CYBORG(MapGuidance):
     Args:
         alpha: a, the share of the task in the loss; the paper's 0.5.
         explain: whose map is compared: that of the `label` or of the `predicted` class.
+        map: which map is compared, see `MapGuidance`.
+
+    Raises:
+        InputError: alpha out of range, or an argument is none of its choices.
     """
 
-    def __init__(self, alpha: float = 0.5, explain: Literal["label", "predicted"] = "label") -> None:
-        super().__init__(1 - alpha, explain)
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        explain: Literal["label", "predicted"] = "label",
+        map: str | Map = "class_map",
+    ) -> None:
+        require_between("alpha", alpha, 0, 1)
+        super().__init__(1 - alpha, explain, map)
         self.alpha = alpha
-        self.task_weight = alpha
 
-    def compare(self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
+    def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """a for each image."""
+        return super().weigh(classifier, output, batch) * self.alpha
+
+    def compare(
+        self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
+    ) -> Float[Tensor, " B"]:
         """Mean squared distance over the grid."""
-        varies = mask.amax((1, 2), keepdim=True) > mask.amin((1, 2), keepdim=True)
-        return (minmax(map) - torch.where(varies, minmax(mask), mask)).square().mean((1, 2))
+        human = share_inside(inside, outside)
+        varies = human.amax((1, 2), keepdim=True) > human.amin((1, 2), keepdim=True)
+        distance = (minmax(map) - torch.where(varies, minmax(human), human)).square()
+        return mean_over_known(distance, inside + outside)

@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from lookright.attribution import class_map, minmax
+from lookright.attribution import Map, minmax
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError, require_one_of
-from lookright.methods.method import Views
+from lookright.errors import InputError, require_between, require_one_of
+from lookright.methods.map_guidance import needs_of, trainable_map
+from lookright.methods.method import Views, require_classes
 from lookright.methods.stochastic import Stochastic
 
 
@@ -72,6 +73,7 @@ class DRE(Stochastic):
         sparsity: |g| as `mean` over the cells, or `max`: the mean over columns of the maximum over rows, which the
             authors' code computes (the 1-norm of a matrix, where that of a vector was presumably meant).
         seed: of partners and weights.
+        map: which map is compared, see `MapGuidance`.
 
     Raises:
         InputError: alpha out of range, or no such sparsity.
@@ -85,24 +87,30 @@ class DRE(Stochastic):
         alpha: float = 0.2,
         sparsity: Literal["mean", "max"] = "mean",
         seed: int = 0,
+        map: str | Map = "class_map",
     ) -> None:
         super().__init__(seed)
-        if not 0.05 <= alpha <= 1:
-            raise InputError(f"alpha={alpha}; expected the parameter of Beta(alpha, alpha), from 0.05 to 1.")
+        require_between("alpha", alpha, 0.05, 1)
+        require_between("consistency_weight", consistency_weight)
+        require_between("sparsity_weight", sparsity_weight)
+        require_between("mixture_weight", mixture_weight)
         require_one_of("sparsity", sparsity, ("mean", "max"))
         self.consistency_weight = consistency_weight
         self.sparsity_weight = sparsity_weight
         self.mixture_weight = mixture_weight
         self.alpha = alpha
         self.sparsity = sparsity
-
-    @property
-    def task_terms(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The cross-entropy of the mixtures, unless its weight is 0."""
-        return ("dre_mixture",) if self.mixture_weight else ()
+        self.map = map
+        self._map = trainable_map(map)
+        self.needs |= needs_of(self._map) | ({"label"} if mixture_weight else set())
 
     def views(self, batch: Batch) -> Mixture:
         """Each image mixed with another of its class (with itself where it is the only one)."""
+        if batch["label"].ndim != 1:
+            raise InputError(
+                f"Labels have shape {tuple(batch['label'].shape)}, and DRE mixes images of a class; expected one "
+                "label an image."
+            )
         generator = self.generator()
         image, size = batch["image"], len(batch["image"])
         partner = same_class_partner(batch["label"], generator)
@@ -119,8 +127,9 @@ class DRE(Stochastic):
         assert isinstance(views, Mixture)
         of_views = classifier(views.image) if views.output is None else views.output
         label = batch["label"]
-        map = minmax(class_map(classifier, output, label))
-        map_of_mixture = minmax(class_map(classifier, of_views, label))
+        require_classes(self, output, label)
+        map = minmax(self._map(classifier, output, label))
+        map_of_mixture = minmax(self._map(classifier, of_views, label))
         mixture_of_maps = torch.lerp(map[views.partner], map, views.share.to(map.dtype)[:, None, None])
         consistency = (map_of_mixture - mixture_of_maps).abs().mean((1, 2))
         sparsity = (self._size(map) + self._size(map_of_mixture)) / 2

@@ -3,12 +3,14 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from lookright.attribution import class_map, minmax
+from lookright.attribution import Map, minmax
+from lookright.attribution.target import predicted_class
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output
+from lookright.errors import InputError, require_between
 from lookright.methods.camal import inside_outside
+from lookright.methods.map_guidance import known_part, mean_over_known, needs_of, share_inside, trainable_map
 from lookright.methods.method import Method, Views
 
 # Of task and attention: unreasonable and wrong, unreasonable and right, reasonable and wrong, reasonable and right.
@@ -35,40 +37,54 @@ class GRADIA(Method):
     Args:
         weight: factor of the attention term.
         reasonable: smallest share of energy in the mask; above 1 no attention is reasonable.
+        map: which map is compared, see `MapGuidance`.
+
+    Raises:
+        InputError: an argument out of range; in a step, several labels an image.
     """
 
-    needs_mask = True
-    task_terms = ("gradia_task",)
+    needs = frozenset({"mask", "label"})
 
-    def __init__(self, weight: float = 1.0, reasonable: float = 0.5) -> None:
+    def __init__(self, weight: float = 1.0, reasonable: float = 0.5, map: str | Map = "class_map") -> None:
         super().__init__()
+        require_between("weight", weight)
+        require_between("reasonable", reasonable)
+        self.map = map
+        self._map = trainable_map(map)
+        self.needs |= needs_of(self._map)
         self.weight = weight
         self.reasonable = reasonable
+
+    @torch.no_grad()
+    def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """w_p of each image."""
+        if "mask" not in batch:
+            return super().weigh(classifier, output, batch)
+        if batch["label"].ndim != 1:
+            raise InputError(
+                f"Labels have shape {tuple(batch['label'].shape)}, and GRADIA asks whether the prediction is right; "
+                "expected one label an image."
+            )
+        map = minmax(self._map(classifier, output, batch["label"]))
+        task_weight, _ = self._weights(map, output.logits, batch)
+        return torch.where(mask_weight(batch) > 0, task_weight, 1.0)
 
     def guidance(
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """`gradia`, and `gradia_task` = mean((w_p − 1) · L_CE), which turns the task's loss into mean(w_p · L_CE)."""
+        """One term, `gradia`."""
         if "mask" not in batch:
-            nothing = mean_over_masked(output.logits.new_zeros(len(output.logits)), mask_weight(batch))
-            return {"gradia": self.weight * nothing, "gradia_task": nothing}
-        label, annotated = batch["label"], mask_weight(batch)
-        map = minmax(class_map(classifier, output, label))
-        mask = mask_on_grid(batch["mask"].to(map.dtype), (map.shape[1], map.shape[2]))
-        task_weight, attention_weight = self._weights(map, mask, output.logits, label)
-        task_weight = torch.where(annotated > 0, task_weight, 1.0)
-        distance = (map - mask).abs().mean((1, 2))
-        cross_entropy = functional.cross_entropy(output.logits, label, reduction="none")
-        return {
-            "gradia": self.weight * mean_over_masked(distance, annotated * attention_weight),
-            "gradia_task": ((task_weight - 1) * cross_entropy).mean(),
-        }
+            return {"gradia": mean_over_masked(output.logits.new_zeros(len(output.logits)), mask_weight(batch))}
+        map = self._map(classifier, output, batch["label"])
+        inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
+        map = minmax(known_part(map, inside + outside))
+        _, attention_weight = self._weights(map.detach(), output.logits, batch)
+        distance = mean_over_known((map - share_inside(inside, outside)).abs(), inside + outside)
+        return {"gradia": self.weight * mean_over_masked(distance, mask_weight(batch) * attention_weight)}
 
-    @torch.no_grad()
-    def _weights(
-        self, map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"], logits: Tensor, label: Tensor
-    ) -> Float[Tensor, "2 B"]:
+    def _weights(self, map: Float[Tensor, "B h w"], logits: Tensor, batch: Batch) -> Float[Tensor, "2 B"]:
         """w_p and w_a, as if each image had a mask."""
-        reasonable = inside_outside(map, mask, "energy")[0] >= self.reasonable
-        right = logits.argmax(1) == label
+        inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
+        reasonable = inside_outside(map, inside, outside, "energy")[0] >= self.reasonable
+        right = predicted_class(logits) == batch["label"]
         return map.new_tensor(_WEIGHTS)[2 * reasonable.long() + right.long()].T

@@ -12,10 +12,11 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lookright.attribution import minmax
+from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
-from lookright.errors import InputError, require_one_of
-from lookright.methods.method import Views
+from lookright.errors import InputError, require_between, require_one_of
+from lookright.methods.method import Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Inpaint, Perturbation, blend
 
@@ -76,7 +77,7 @@ class SAGE(Stochastic):
     A mask that is the same everywhere is taken as it is. Full: x⁺ = x, and only x⁻ = T(x) teaches anything. Empty:
     x⁻ = x, and the embedding and logits must not depend on what T changes; r⁻ is left out, since nothing was taken
     from x⁻ (in general r⁻ is weighed by the largest s of the image). Halfway: x⁺ and x⁻ mix x and T(x) alike, and only
-    the logits are guided. Images without a mask cost no views.
+    the logits are guided. Images without a mask cost no views. What is to `ignore` stays as it is in both views.
 
     Args:
         embedding_weight: λ_e.
@@ -98,7 +99,7 @@ class SAGE(Stochastic):
             `original` with activation checkpointing.
     """
 
-    needs_mask = True
+    needs = frozenset({"mask"})
 
     def __init__(
         self,
@@ -117,6 +118,9 @@ class SAGE(Stochastic):
         require_one_of("distance", distance, get_args(Distance))
         require_one_of("degraded", degraded, get_args(Degraded))
         require_one_of("batchnorm", batchnorm, get_args(Statistics))
+        require_between("embedding_weight", embedding_weight)
+        require_between("logit_weight", logit_weight)
+        require_between("margin", margin)
         if not 0 < share <= 1:
             raise InputError(f"share={share}; expected a share of the images with a mask, above 0 and at most 1.")
         if not temperature > 0:
@@ -139,23 +143,24 @@ class SAGE(Stochastic):
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """Two terms, `sage_embedding` and `sage_logit`."""
+        require_classes(self, output, batch["label"])
         if views is None:
             views = self._views(batch)
         if views is None:
-            embedding_loss = logit_loss = weight = _at_least_float32(output.logits).new_zeros(0)
+            embedding_loss = logit_loss = weight = at_least_float32(output.logits).new_zeros(0)
         else:
             row = views.source[: len(views.source) // 2]
             weight = mask_weight(batch)[row]
             of_views = self._run(classifier, views.image) if views.output is None else views.output
-            anchor, logits = _at_least_float32(output.embedding)[row], _at_least_float32(output.logits)[row]
-            preserving, degrading = _at_least_float32(of_views.embedding).chunk(2)
+            anchor, logits = at_least_float32(output.embedding)[row], at_least_float32(output.logits)[row]
+            preserving, degrading = at_least_float32(of_views.embedding).chunk(2)
             embedding_loss = triplet(anchor, preserving, degrading, self.distance, self.margin)
-            preserving, degrading = _at_least_float32(of_views.logits).chunk(2)
+            preserving, degrading = at_least_float32(of_views.logits).chunk(2)
             if self.degraded == "undecided":
                 rejection = jensen_shannon(degrading, torch.zeros_like(degrading), self.temperature)
             else:
                 rejection = math.log(2) - jensen_shannon(logits, degrading, self.temperature)
-            taken_away = _saliency(batch, row).amax((1, 2))
+            taken_away = _saliency(batch, row)[0].amax((1, 2))
             logit_loss = jensen_shannon(logits, preserving, self.temperature) + taken_away * rejection
         return {
             "sage_embedding": self.embedding_weight * mean_over_masked(embedding_loss, weight),
@@ -171,8 +176,8 @@ class SAGE(Stochastic):
         if self.share < 1:
             drawn = torch.randperm(len(row), generator=generator)[: max(1, round(self.share * len(row)))]
             row = row[drawn.to(row.device)]
-        saliency = _saliency(batch, row).to(batch["image"].dtype)
-        image, keep = batch["image"][row].repeat(2, 1, 1, 1), torch.cat([saliency, 1 - saliency])
+        saliency, unknown = (part.to(batch["image"].dtype) for part in _saliency(batch, row))
+        image, keep = batch["image"][row].repeat(2, 1, 1, 1), torch.cat([saliency + unknown, 1 - saliency])
         return Views(blend(image, self.perturbation(image, keep, generator), keep), row.repeat(2))
 
     def _run(self, classifier: Classifier, image: Float[Tensor, "V C H W"]) -> Output:
@@ -194,15 +199,18 @@ class SAGE(Stochastic):
             return functional_call(classifier, buffers, (image,))
 
 
-def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> Float[Tensor, "V H W"]:
-    """The masks of some images, in their size and scaled to [0, 1]."""
-    mask, size = _at_least_float32(batch["mask"][row]), batch["image"].shape[2:]
+def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
+    """The masks of some images, in their size and scaled to [0, 1], and how much of each pixel is not known."""
+    mask, size = at_least_float32(batch["mask"][row]), batch["image"].shape[2:]
+    unknown = batch["ignore"][row].to(mask.dtype) if "ignore" in batch else torch.zeros_like(mask)
     # Asked of the mask as given: resized, one that is the same everywhere differs by what was rounded off.
-    low, high = mask.amin((1, 2), keepdim=True), mask.amax((1, 2), keepdim=True)
+    low = torch.where(unknown < 1, mask, torch.inf).amin((1, 2), keepdim=True)
+    high = torch.where(unknown < 1, mask, -torch.inf).amax((1, 2), keepdim=True)
+    mask = torch.where(unknown < 1, mask, low)
     if mask.shape[1:] != size:
-        mask = functional.interpolate(mask[:, None], size, mode="bilinear", antialias=True)[:, 0]
-    return torch.where(high > low, minmax(mask), high)
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+        mask, unknown = (
+            functional.interpolate(part[:, None], size, mode="bilinear", antialias=True)[:, 0]
+            for part in (mask, unknown)
+        )
+    saliency = torch.where(high > low, minmax(mask), high)
+    return torch.where(unknown < 1, saliency * (1 - unknown), 0.0), unknown

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output, evaluating
-from lookright.errors import InputError
-from lookright.methods.method import Views
+from lookright.errors import require_between
+from lookright.methods.method import Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import Noise, Perturbation, blend
 
@@ -40,8 +40,8 @@ class SGT(Stochastic):
         self, weight: float = 1.0, share: float = 0.1, absolute: bool = False, fill: Perturbation = NOISE, seed: int = 0
     ) -> None:
         super().__init__(seed)
-        if not 0 <= share <= 1:
-            raise InputError(f"share={share}; expected a share of the pixels, from 0 to 1.")
+        require_between("weight", weight)
+        require_between("share", share, 0, 1)
         self.weight = weight
         self.share = share
         self.absolute = absolute
@@ -51,6 +51,7 @@ class SGT(Stochastic):
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """One term, `sgt`."""
+        require_classes(self, output, batch["label"])
         image, keep = batch["image"], self._keep(classifier, batch)
         masked = classifier(blend(image, self.fill(image, keep, self.generator()), keep))
         divergence = functional.kl_div(

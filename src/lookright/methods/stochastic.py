@@ -17,6 +17,8 @@ class Stochastic(Method):
         seed: of all draws.
     """
 
+    is_base = True
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
@@ -30,10 +32,11 @@ class Stochastic(Method):
 
     def get_extra_state(self) -> dict[str, Any]:
         """With the seed, all that the next draws depend on."""
-        return {"draws": self.draws}
+        return super().get_extra_state() | {"draws": self.draws}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on with the draws where a checkpoint left them."""
+        super().set_extra_state(state)
         self.draws = state["draws"]
 
 

@@ -5,10 +5,12 @@ from lookright.metrics.alignment import (
     EnergyInMask,
     IoU,
     PointingGame,
+    RelevanceRank,
     attention_gap,
     energy_in_mask,
     iou,
     pointing_game,
+    relevance_rank,
 )
 from lookright.metrics.classification import (
     Accuracy,
@@ -70,6 +72,7 @@ __all__ = [
     "IoU",
     "NegativeLogLikelihood",
     "PointingGame",
+    "RelevanceRank",
     "Sufficiency",
     "WorstGroupAccuracy",
     "accuracy",
@@ -94,6 +97,7 @@ __all__ = [
     "maximum_softmax",
     "negative_log_likelihood",
     "pointing_game",
+    "relevance_rank",
     "sufficiency",
     "worst_group_accuracy",
 ]

@@ -5,21 +5,26 @@ taken in a fixed pseudo-random order, the same for every image of a size: a rast
 image, so that a flat map scores what a random order scores. Clip or take the absolute value of a map first if the sign
 of its values shall not count. A map with a NaN has no order: its values are NaN.
 
+What is followed is a score of the target (`score`):
+- `probability`: softmax of several logits. A single logit z speaks for label 1: sigmoid(z) for target 1, sigmoid(−z)
+  for target 0.
+- `sigmoid`: of the target's own logit, for labels that do not exclude each other.
+- `logit`: the target's logit itself (a single logit: z for target 1, −z for target 0), which over-confidence does not
+  bend and whose range differs between models.
+
 The classifier runs in eval mode without gradients and gets its modes back; `chunk_size` images go through it at a time.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lookright.attribution.normalise import minmax
 from lookright.classifier import Classifier, evaluating
-from lookright.errors import InputError
-from lookright.metrics.alignment import resize
+from lookright.errors import InputError, require_one_of
+from lookright.metrics.alignment import resize_in_order
 from lookright.metrics.mean import MeanOverDefined
 from lookright.perturb import Blur, Perturbation, ZeroFill
 
@@ -30,6 +35,8 @@ ZERO = ZeroFill()
 
 PERCENTAGES = (1, 5, 10, 20, 50)
 
+Score = Literal["probability", "sigmoid", "logit"]
+
 
 def insertion(
     classifier: Classifier,
@@ -39,6 +46,7 @@ def insertion(
     *,
     steps: int = 28,
     fill: Perturbation = RISE_BLUR,
+    score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
 ) -> Float[Tensor, "B points"]:
@@ -50,18 +58,21 @@ def insertion(
         classifier: gives the logits.
         image: (B, C, H, W), the normalised model input.
         map: (B, h, w), on any grid.
-        target: (B), the class whose softmax probability is followed.
+        target: (B), the class that is followed.
         steps: into how many equal parts the pixels are divided.
         fill: what stands in for the pixels that are away. With `Inpaint` it follows from the pixels that are there,
             so that the shape of the removed region gives no hint of the class (Rong et al., "ROAD", ICML 2022).
+        score: what of the class is followed: `probability`, `sigmoid` or `logit`, see above.
         generator: for a random `fill`.
         chunk_size: how many images go through the classifier at a time.
+
+    Raises:
+        InputError: shapes that do not fit, a target that is no class of the model, steps below 1.
 
     Returns:
         (B, steps + 1), from the filled image to the image itself; see `auc`.
     """
-    kept = [step / steps for step in range(steps + 1)]
-    return _probability(classifier, image, map, target, kept, True, fill, generator, chunk_size)
+    return _follow(classifier, image, map, target, _shares(steps), True, fill, score, generator, chunk_size)
 
 
 def deletion(
@@ -72,6 +83,7 @@ def deletion(
     *,
     steps: int = 28,
     fill: Perturbation = ZERO,
+    score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
 ) -> Float[Tensor, "B points"]:
@@ -82,8 +94,7 @@ def deletion(
     Returns:
         (B, steps + 1), from the image itself to the filled image; see `auc`.
     """
-    removed = [step / steps for step in range(steps + 1)]
-    return _probability(classifier, image, map, target, removed, False, fill, generator, chunk_size)
+    return _follow(classifier, image, map, target, _shares(steps), False, fill, score, generator, chunk_size)
 
 
 def auc(curve: Float[Tensor, "*B points"]) -> Float[Tensor, "*B"]:
@@ -103,6 +114,7 @@ def sufficiency(
     *,
     percentages: tuple[float, ...] = PERCENTAGES,
     fill: Perturbation = ZERO,
+    score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
 ) -> Float[Tensor, " B"]:
@@ -110,7 +122,7 @@ def sufficiency(
 
     DeYoung et al., "ERASER", ACL 2020, section 4.2, for pixels. Arguments as in `insertion`.
     """
-    return _drop(classifier, image, map, target, percentages, True, fill, generator, chunk_size)
+    return _drop(classifier, image, map, target, percentages, True, fill, score, generator, chunk_size)
 
 
 def comprehensiveness(
@@ -121,6 +133,7 @@ def comprehensiveness(
     *,
     percentages: tuple[float, ...] = PERCENTAGES,
     fill: Perturbation = ZERO,
+    score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
 ) -> Float[Tensor, " B"]:
@@ -128,7 +141,7 @@ def comprehensiveness(
 
     DeYoung et al., "ERASER", ACL 2020, section 4.2, for pixels. Arguments as in `insertion`.
     """
-    return _drop(classifier, image, map, target, percentages, False, fill, generator, chunk_size)
+    return _drop(classifier, image, map, target, percentages, False, fill, score, generator, chunk_size)
 
 
 def _drop(
@@ -139,17 +152,26 @@ def _drop(
     percentages: tuple[float, ...],
     keep_top: bool,
     fill: Perturbation,
+    score: Score,
     generator: torch.Generator | None,
     chunk_size: int,
 ) -> Tensor:
+    if not percentages or not all(0 < percentage <= 100 for percentage in percentages):
+        raise InputError(f"percentages={percentages}; expected one or more above 0 and up to 100.")
     untouched = 1.0 if keep_top else 0.0
     shares = [untouched, *(percentage / 100 for percentage in percentages)]
-    probability = _probability(classifier, image, map, target, shares, keep_top, fill, generator, chunk_size)
-    return probability[:, 0] - probability[:, 1:].mean(1)
+    followed = _follow(classifier, image, map, target, shares, keep_top, fill, score, generator, chunk_size)
+    return followed[:, 0] - followed[:, 1:].mean(1)
+
+
+def _shares(steps: int) -> list[float]:
+    if steps < 1:
+        raise InputError(f"steps={steps}; expected 1 or more.")
+    return [step / steps for step in range(steps + 1)]
 
 
 @torch.no_grad()
-def _probability(
+def _follow(
     classifier: Classifier,
     image: Tensor,
     map: Tensor,
@@ -157,22 +179,31 @@ def _probability(
     shares: list[float],
     keep_top: bool,
     fill: Perturbation,
+    score: Score,
     generator: torch.Generator | None,
     chunk_size: int,
 ) -> Float[Tensor, "B points"]:
-    """The target's probability for each share of top pixels that are kept (or, not keep_top, taken away)."""
+    """The target's score for each share of top pixels that are kept (or, not keep_top, taken away)."""
+    require_one_of("score", score, ("probability", "sigmoid", "logit"))
     if map.ndim != 3 or len(map) != len(image):
         raise InputError(
             f"map has shape {tuple(map.shape)} and image {tuple(image.shape)}: "
             "expected (B, h, w) and (B, C, H, W), one map for each image"
         )
+    if image.ndim != 4 or target.shape != image.shape[:1] or target.is_floating_point():
+        raise InputError(
+            f"image has shape {tuple(image.shape)} and target {tuple(target.shape)} of {target.dtype}: "
+            "expected (B, C, H, W) and whole numbers (B,), one class for each image"
+        )
+    if chunk_size < 1:
+        raise InputError(f"chunk_size={chunk_size}; expected 1 or more.")
     if len(image) == 0:  # Not every model takes an empty batch.
         return map.new_empty(0, len(shares), dtype=torch.float32)
     rank = _rank(map, image.shape[-2:])
     pixels = image.shape[-2] * image.shape[-1]
     count = torch.tensor([round(share * pixels) for share in shares], device=image.device)
     filled = None if fill.reads_keep else fill(image, generator=generator)
-    probability = []
+    scores = []
     with evaluating(classifier):
         # Every (image, share) pair is one forward image; a chunk of them may span several images.
         for pair in torch.arange(len(image) * len(shares), device=image.device).split(chunk_size):
@@ -181,16 +212,27 @@ def _probability(
             keep = top if keep_top else ~top
             removed = fill(image[index], keep.to(image.dtype), generator) if filled is None else filled[index]
             logits = classifier(torch.where(keep.unsqueeze(1), image[index], removed)).logits
-            probability.append(logits.float().softmax(1).gather(1, target[index].unsqueeze(1)))
-    curve = torch.cat(probability).view(len(image), len(shares))
+            scores.append(_score(logits.float(), target[index], score))
+    curve = torch.cat(scores).view(len(image), len(shares))
     return torch.where(map.isnan().flatten(1).any(1, keepdim=True), torch.nan, curve)
+
+
+def _score(logits: Float[Tensor, "B K"], target: Int[Tensor, " B"], score: Score) -> Float[Tensor, " B"]:
+    classes = max(logits.shape[1], 2)
+    if not 0 <= target.min() <= target.max() < classes:
+        raise InputError(f"target reaches from {target.min()} to {target.max()}: expected 0 to {classes - 1}")
+    if logits.shape[1] == 1:
+        own = torch.where(target == 1, logits[:, 0], -logits[:, 0])
+        return own if score == "logit" else own.sigmoid()
+    if score == "probability":
+        logits = logits.softmax(1)
+    own = logits.gather(1, target.unsqueeze(1))[:, 0]
+    return own.sigmoid() if score == "sigmoid" else own
 
 
 def _rank(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B H W"]:
     """The place of each pixel in decreasing order of the map, from 0."""
-    value = resize(minmax(map.float()), size).flatten(1)
-    # What resizing adds to equal values by rounding shall not order them.
-    value = (value * 2**20).round()
+    value = resize_in_order(map, size).flatten(1)
     shuffled = torch.randperm(value.shape[1], generator=torch.Generator().manual_seed(0)).to(map.device)
     order = shuffled[value[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     place = torch.arange(order.shape[1], device=map.device).expand_as(order)
@@ -198,10 +240,16 @@ def _rank(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B 
 
 
 class _Faithfulness(MeanOverDefined):
-    """Mean of a faithfulness function over the images for which it is defined."""
+    """Mean of a faithfulness function over the images for which it is defined.
 
-    def __init__(self, function: Callable[..., Tensor], shape: tuple[int, ...] = (), **kwargs: Any) -> None:
-        super().__init__(shape, **kwargs)
+    Args:
+        function: with its arguments.
+        shape: of one image's value.
+        kwargs: of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, function: partial[Tensor], shape: tuple[int, ...] = (), **kwargs: Any) -> None:
+        super().__init__(shape, of=function.keywords, **kwargs)
         self.function = function
 
     def update(  # type: ignore[override]
@@ -217,9 +265,6 @@ class _Faithfulness(MeanOverDefined):
 
 
 class _Curve(_Faithfulness):
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     @property
     def curve(self) -> Float[Tensor, " points"]:
         """The mean curve over the defined images."""
@@ -235,8 +280,16 @@ class Insertion(_Curve):
 
     higher_is_better = True
 
-    def __init__(self, steps: int = 28, fill: Perturbation = RISE_BLUR, chunk_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(partial(insertion, steps=steps, fill=fill, chunk_size=chunk_size), (steps + 1,), **kwargs)
+    def __init__(
+        self,
+        steps: int = 28,
+        fill: Perturbation = RISE_BLUR,
+        chunk_size: int = 128,
+        score: Score = "probability",
+        **kwargs: Any,
+    ) -> None:
+        function = partial(insertion, steps=steps, fill=fill, chunk_size=chunk_size, score=score)
+        super().__init__(function, (steps + 1,), **kwargs)
 
 
 class Deletion(_Curve):
@@ -244,8 +297,16 @@ class Deletion(_Curve):
 
     higher_is_better = False
 
-    def __init__(self, steps: int = 28, fill: Perturbation = ZERO, chunk_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(partial(deletion, steps=steps, fill=fill, chunk_size=chunk_size), (steps + 1,), **kwargs)
+    def __init__(
+        self,
+        steps: int = 28,
+        fill: Perturbation = ZERO,
+        chunk_size: int = 128,
+        score: Score = "probability",
+        **kwargs: Any,
+    ) -> None:
+        function = partial(deletion, steps=steps, fill=fill, chunk_size=chunk_size, score=score)
+        super().__init__(function, (steps + 1,), **kwargs)
 
 
 class Sufficiency(_Faithfulness):
@@ -258,9 +319,12 @@ class Sufficiency(_Faithfulness):
         percentages: tuple[float, ...] = PERCENTAGES,
         fill: Perturbation = ZERO,
         chunk_size: int = 128,
+        score: Score = "probability",
         **kwargs: Any,
     ) -> None:
-        super().__init__(partial(sufficiency, percentages=percentages, fill=fill, chunk_size=chunk_size), **kwargs)
+        super().__init__(
+            partial(sufficiency, percentages=percentages, fill=fill, chunk_size=chunk_size, score=score), **kwargs
+        )
 
 
 class Comprehensiveness(_Faithfulness):
@@ -273,8 +337,9 @@ class Comprehensiveness(_Faithfulness):
         percentages: tuple[float, ...] = PERCENTAGES,
         fill: Perturbation = ZERO,
         chunk_size: int = 128,
+        score: Score = "probability",
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            partial(comprehensiveness, percentages=percentages, fill=fill, chunk_size=chunk_size), **kwargs
+            partial(comprehensiveness, percentages=percentages, fill=fill, chunk_size=chunk_size, score=score), **kwargs
         )

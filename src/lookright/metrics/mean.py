@@ -1,5 +1,6 @@
 """The mean of a metric over the images for which it is defined."""
 
+import re
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ class MeanOverDefined(Metric):
 
     Args:
         shape: of one image's value.
+        of: what is averaged, where the class alone does not say it. `torchmetrics.MetricCollection` takes metrics whose
+            states have the same names and, after the first batch, the same values for one metric; so the names hold
+            the class and this.
         kwargs: of `torchmetrics.Metric`.
 
     >>> metric = MeanOverDefined()
@@ -26,23 +30,36 @@ class MeanOverDefined(Metric):
     is_differentiable = False
     full_state_update = False
 
-    total: Tensor
-    defined: Tensor
-    undefined: Tensor
-
-    def __init__(self, shape: tuple[int, ...] = (), **kwargs: Any) -> None:
+    def __init__(self, shape: tuple[int, ...] = (), of: object = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("total", torch.zeros(shape), dist_reduce_fx="sum")
-        self.add_state("defined", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("undefined", torch.tensor(0), dist_reduce_fx="sum")
+        self._of = re.sub(r"\W+", "_", f"{type(self).__name__}_{of}")
+        self.add_state(f"total_{self._of}", torch.zeros(shape), dist_reduce_fx="sum")
+        self.add_state(f"defined_{self._of}", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state(f"undefined_{self._of}", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def total(self) -> Float[Tensor, "..."]:
+        """Sum over the defined images."""
+        return getattr(self, f"total_{self._of}")
+
+    @property
+    def defined(self) -> Tensor:
+        """How many images were defined."""
+        return getattr(self, f"defined_{self._of}")
+
+    @property
+    def undefined(self) -> Tensor:
+        """How many were not."""
+        return getattr(self, f"undefined_{self._of}")
 
     def add(self, value: Float[Tensor, "B ..."]) -> None:
         """Count values in."""
         rows = value.reshape(len(value), -1)
         undefined = rows.isnan().any(1)
-        self.total += torch.where(undefined[:, None], 0, rows).sum(0).view_as(self.total)
-        self.defined += (~undefined).sum()
-        self.undefined += undefined.sum()
+        # In place: the states are these tensors.
+        self.total.add_(torch.where(undefined[:, None], 0, rows).sum(0).view_as(self.total))
+        self.defined.add_((~undefined).sum())
+        self.undefined.add_(undefined.sum())
 
     def update(self, value: Float[Tensor, "B ..."]) -> None:
         """Count values in."""

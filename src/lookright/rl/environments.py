@@ -38,6 +38,10 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
 """Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
 
 
+LONGEST_EPISODE = 12_600
+"""Tics, six minutes, after which an episode ends in a scenario without `episode_timeout`."""
+
+
 class EngineError(InputError):
     """A game died or fell silent."""
 
@@ -96,9 +100,10 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
 
     Actions: none of the scenario's buttons (0) or one of them. Rewards are the scenario's own, unclipped.
 
-    A time-out is kept by the environment itself: `truncated` is then True, `terminated` False, and the observation is
-    the frame that the agent would have acted on. (ViZDoom sets both and has no frame left.) When the game ends by
-    itself, `terminated` is True, no frame exists, and the observation is the last one seen.
+    A time-out (the scenario's, or `LONGEST_EPISODE`) is kept by the environment itself: `truncated` is then True,
+    `terminated` False, and the observation is the frame that the agent would have acted on. (ViZDoom sets both and has
+    no frame left.) When the game ends by itself, `terminated` is True, no frame exists, and the observation is the last
+    one seen.
 
     The same seed gives the same episodes, whatever was played before and on whatever machine; later resets without a
     seed continue the sequence. A game that dies in the middle raises `EngineError`.
@@ -112,7 +117,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         size: height and width of frames and mask; they are rendered at 160×120 and resized by area.
 
     Raises:
-        InputError: the scenario is unknown, or targets are needed and missing.
+        InputError: the scenario is unknown or has no buttons, or targets are needed and missing.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35 / 4}  # noqa: RUF012, as in gymnasium.Env
@@ -151,9 +156,14 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         self.game.set_screen_format(vizdoom.ScreenFormat.GRAY8)
         self.game.set_labels_buffer_enabled(mask)
-        self.timeout = self.game.get_episode_timeout()
+        self.timeout = self.game.get_episode_timeout() or LONGEST_EPISODE
         self.game.set_episode_timeout(0)
         buttons = [button for button in self.game.get_available_buttons() if not vizdoom.is_delta_button(button)]
+        if not buttons:
+            raise InputError(
+                f"Scenario {scenario!r} names no button that an agent can press: `available_buttons` is empty, has a "
+                "name that ViZDoom does not know (it then leaves out all), or DELTA buttons only."
+            )
         self.game.set_available_buttons(buttons)
         self.actions = ["NONE", *(button.name for button in buttons)]
 
@@ -177,7 +187,10 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
             with _reporting():
                 self.game.new_episode()
         else:
-            start(self.game)
+            try:
+                start(self.game)
+            except vizdoom.FileDoesNotExistException as error:
+                raise InputError(f"The scenario names a file that is not there: {error}") from error
         self.start = self.game.get_episode_time()
         self._see()
         self.frames[:] = self.frames[-1]

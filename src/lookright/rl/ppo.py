@@ -64,19 +64,19 @@ def advantages(
     return result
 
 
-def policy_loss(advantage: Float[Tensor, " B"], ratio: Float[Tensor, " B"], clip_coef: float) -> Float[Tensor, ""]:
-    """Mean of −min(r A, clip(r, 1 − ε, 1 + ε) A), the clipped surrogate (Schulman et al. 2017, equation 7)."""
-    return torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip_coef, 1 + clip_coef)).mean()
+def policy_loss(advantage: Float[Tensor, " B"], ratio: Float[Tensor, " B"], clip_coef: float) -> Float[Tensor, " B"]:
+    """−min(r A, clip(r, 1 − ε, 1 + ε) A) of each decision, the clipped surrogate (Schulman et al. 2017, equation 7)."""
+    return torch.max(-advantage * ratio, -advantage * ratio.clamp(1 - clip_coef, 1 + clip_coef))
 
 
 def value_loss(
     value: Float[Tensor, " B"], old: Float[Tensor, " B"], target: Float[Tensor, " B"], clip_coef: float | None
-) -> Float[Tensor, ""]:
-    """½ mean of max((V − R)², (clip(V, V_old − ε, V_old + ε) − R)²); without clipping ½ mean (V − R)²."""
+) -> Float[Tensor, " B"]:
+    """½ max((V − R)², (clip(V, V_old − ε, V_old + ε) − R)²) of each decision; without clipping ½ (V − R)²."""
     error = (value - target).square()
     if clip_coef is not None:
         error = torch.max(error, (old + (value - old).clamp(-clip_coef, clip_coef) - target).square())
-    return 0.5 * error.mean()
+    return 0.5 * error
 
 
 def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
@@ -118,7 +118,7 @@ def _run(out: Path) -> Path:
             if not (out / "model.safetensors").is_file():
                 settings = instantiate(read_settings(out / "config.yaml"))
                 settings.out = out
-                game = settings.scenario, settings.num_envs, settings.targets, settings.method.needs_mask
+                game = settings.scenario, settings.num_envs, settings.targets, "mask" in settings.method.needs
                 with closing(vectorised(*game)) as environments:
                     _learn(settings, environments)
             evaluate(out)
@@ -144,10 +144,9 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     policy = Policy(NatureCNN(actions_number)).to(device)
     classifier, method = policy.classifier, settings.method
     add_to_seeds(method, settings.seed)
-    method.bind(classifier)
-    method.to(device)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, eps=1e-5)
+    method.attach(classifier, optimizer)
     parameters = [*policy.parameters(), *method.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
 
     # Where the run was left.
     checkpoint, done, seconds = settings.out / "last.ckpt", 0, 0.0
@@ -162,7 +161,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
 
     # What is gathered between two updates.
     frames = torch.zeros((*shape, 4, 84, 84), dtype=torch.uint8, device=device)
-    masks = torch.zeros((*shape, 84, 84), dtype=torch.uint8, device=device) if method.needs_mask else None
+    masks = torch.zeros((*shape, 84, 84), dtype=torch.uint8, device=device) if "mask" in method.needs else None
     actions = torch.zeros(shape, dtype=torch.long, device=device)
     log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
@@ -219,6 +218,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
             order = torch.randperm(settings.batch_size, device=device)
             for chosen in order.chunk(settings.num_minibatches):
                 image, action = as_image(frames.flatten(0, 1)[chosen]), actions.flatten()[chosen]
+                image.requires_grad_("image_gradient" in method.needs)
                 output, value = policy(image)
                 distribution = Categorical(logits=output.logits)
                 log_ratio = distribution.log_prob(action) - log_probabilities.flatten()[chosen]
@@ -231,7 +231,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 weight = advantage.flatten()[chosen]
                 if settings.norm_adv:
                     weight = (weight - weight.mean()) / (weight.std() + 1e-8)
-                terms = {
+                task = {
                     "policy": policy_loss(weight, ratio, settings.clip_coef),
                     "value": settings.vf_coef
                     * value_loss(
@@ -240,15 +240,16 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                         target.flatten()[chosen],
                         settings.clip_coef if settings.clip_vloss else None,
                     ),
-                    "entropy": -settings.ent_coef * distribution.entropy().mean(),
+                    "entropy": -settings.ent_coef * distribution.entropy(),
                 }
-                terms = {name: method.task_weight * term for name, term in terms.items()}
 
                 # The attention of the action taken, where something that matters is in sight.
                 batch: Batch = {"image": image, "label": action}
                 if masks is not None:
                     mask = as_image(masks.flatten(0, 1)[chosen])
                     batch |= {"mask": mask, "mask_weight": (mask.amax((1, 2)) > 0).float()}
+                task_weight = method.weigh(classifier, output, batch)
+                terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
                 terms |= method.guidance(classifier, output, batch)
 
                 loss = torch.stack(list(terms.values())).sum()
@@ -263,7 +264,6 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 loss.backward()
                 nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
                 optimizer.step()
-                method.after_step()
             if settings.target_kl is not None and approximate_kl > settings.target_kl:
                 break
 

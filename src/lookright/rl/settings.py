@@ -6,24 +6,13 @@ from typing import Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
+from lookright.methods.method import changes_forward
+from lookright.ranges import Checked, within
 from lookright.run_directory.settings_file import SettingsFile
-
-AT_LEAST = {
-    "seed": 0,
-    "total_timesteps": 1,
-    "num_envs": 1,
-    "num_steps": 1,
-    "num_minibatches": 1,
-    "update_epochs": 1,
-    "checkpoint_every": 1,
-    "checkpoint_episodes": 0,
-    "episodes": 1,
-}
-"""The smallest value of each whole number."""
 
 
 @dataclass
-class PPOSettings:
+class PPOSettings(Checked):
     """What a run is made of. Names and defaults of the algorithm are those of CleanRL's `ppo_atari.py`.
 
     Attributes:
@@ -65,36 +54,31 @@ class PPOSettings:
     targets: list[str] | None = None
     method: Method = field(default_factory=ERM)
     name: str | None = None
-    seed: int = 0
-    total_timesteps: int = 10_000_000
-    learning_rate: float = 2.5e-4
-    num_envs: int = 8
-    num_steps: int = 128
+    seed: int = within(0, least=0, most=2**32 - 1)
+    total_timesteps: int = within(10_000_000, least=1)
+    learning_rate: float = within(2.5e-4, least=0)
+    num_envs: int = within(8, least=1, most=1024)
+    num_steps: int = within(128, least=1)
     anneal_lr: bool = True
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    num_minibatches: int = 4
-    update_epochs: int = 4
+    gamma: float = within(0.99, least=0, most=1)
+    gae_lambda: float = within(0.95, least=0, most=1)
+    num_minibatches: int = within(4, least=1)
+    update_epochs: int = within(4, least=1)
     norm_adv: bool = True
-    clip_coef: float = 0.1
+    clip_coef: float = within(0.1, least=0)
     clip_vloss: bool = True
-    ent_coef: float = 0.01
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    target_kl: float | None = None
+    ent_coef: float = within(0.01, least=0)
+    vf_coef: float = within(0.5, least=0)
+    max_grad_norm: float = within(0.5, above=0)
+    target_kl: float | None = within(None, above=0)
     bootstrap_truncated: bool = True
-    checkpoint_every: int = 20
-    checkpoint_episodes: int = 4
-    episodes: int = 20
+    checkpoint_every: int = within(20, least=1)
+    checkpoint_episodes: int = within(4, least=0)
+    episodes: int = within(20, least=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in AT_LEAST.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} = {getattr(self, name)}; expected {least} or more.")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} = {getattr(self, name)}; expected a number from 0 to 1.")
+        super().__post_init__()
         if self.updates < 1:
             raise InputError(
                 f"total_timesteps = {self.total_timesteps} is less than one update of num_envs x num_steps = "
@@ -105,15 +89,15 @@ class PPOSettings:
                 f"num_minibatches = {self.num_minibatches} does not divide num_envs x num_steps = "
                 f"{self.batch_size} into parts of two or more decisions; take one that does."
             )
-        if self.method.takes_turns:
+        if changes_forward(self.method):
             raise InputError(
-                f"{type(self.method).__name__} takes turns with the classifier and cannot guide a policy; "
-                "use CAMAL, CYBORG or ERM."
+                f"{type(self.method).__name__} changes what the model sees or computes while it learns, and a policy "
+                "has to learn as it played; use CAMAL, CYBORG or ERM."
             )
-        if self.method.task_terms:
+        if "label" in self.method.needs:
             raise InputError(
-                f"{type(self.method).__name__} trains towards the labels ({', '.join(self.method.task_terms)}), and "
-                "those of a policy are the actions that it took, good or bad; use CAMAL, CYBORG or ERM."
+                f"{type(self.method).__name__} trains towards the labels, and those of a policy are the actions that "
+                "it took, good or bad; use CAMAL, CYBORG or ERM."
             )
 
     @property
@@ -127,9 +111,8 @@ class PPOSettings:
         return self.total_timesteps // self.batch_size
 
 
-_file = SettingsFile(PPOSettings, {"method": "ERM"})
-add_settings = _file.add_to
-parse_settings = _file.parse
-instantiate = _file.instantiate
-write_settings = _file.write
-read_settings = _file.read
+settings_file = SettingsFile(PPOSettings, {"method": "ERM"})
+parse_settings = settings_file.parse
+instantiate = settings_file.instantiate
+write_settings = settings_file.write
+read_settings = settings_file.read

@@ -13,7 +13,7 @@ from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.run_directory.file_name import file_name, readable_part
 from lookright.study.grid import read_grid
-from lookright.training.settings import parse_settings
+from lookright.training.settings import parse_settings, today_names
 
 Overrides = Mapping[str, Any]
 
@@ -81,7 +81,8 @@ class Study:
                 name = f"{method}, {candidate}" if candidate else method
                 config: dict[str, Any] = {"protocol": protocol, "method": method, "name": name}
                 config |= {"model": model} if model else {}
-                config |= {**self.settings, **of_protocol, **of_model, **of_candidate}
+                for layer in (self.settings, of_protocol, of_model, of_candidate):
+                    config |= today_names(layer)
                 config |= {"seed": seed, "out": str(out / directory)}
                 settings = parse_settings(config)
                 others = dict(self._held_out_besides(config, settings, out, place)) if self.cross_validation else {}

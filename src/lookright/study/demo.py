@@ -16,7 +16,7 @@ SETTINGS = {
     "lr": 2e-3,
     "select": "last",
     "workers": 0,
-    "steps": 8,
+    "curve_points": 8,
     "faithfulness_images": 100,
 }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,8 +50,30 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
         if key not in known:
             raise InputError(f"Unknown key {key!r} in {str(path)!r}; expected {', '.join(known)}.")
     for key in set(named) & set(content):
-        content[key] = {name: overrides or {} for name, overrides in content[key].items()}
+        content[key] = _named(path, key, content[key])
+    if "settings" in content and not isinstance(content["settings"], dict):
+        raise InputError(f"settings: {content['settings']!r} in {str(path)!r}; expected settings of a run, by name.")
+    seeds = content.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise InputError(f"seeds: {seeds!r} in {str(path)!r}; expected a list of whole numbers, such as [0, 1, 2].")
     return kind(**content)
+
+
+def _named(path: Path, key: str, content: Any) -> dict[str, dict]:
+    """Settings by name; a list of names stands for names without settings of their own."""
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        content = dict.fromkeys(content)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{key}: {content!r} in {str(path)!r}; expected a list of names, or settings by name, such as "
+            "{CAMAL: {}, strong CAMAL: {method: {class_path: CAMAL, init_args: {weight: 3}}}}."
+        )
+    for name, overrides in content.items():
+        if not isinstance(overrides, dict | type(None)):
+            raise InputError(
+                f"{key}: {name}: {overrides!r} in {str(path)!r}; expected the settings that it changes, or nothing."
+            )
+    return {str(name): overrides or {} for name, overrides in content.items()}
 
 
 def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], jsonargparse.Namespace]) -> None:
@@ -122,6 +145,9 @@ def write_results(table: pd.DataFrame, out: Path) -> pd.DataFrame:
 def _attempt(work: Callable[[jsonargparse.Namespace], Any], settings: jsonargparse.Namespace) -> tuple[str, str]:
     try:
         work(settings)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return str(settings.out), str(error)
+    except Exception as error:  # a bug of ours in one run is no reason to lose the others
+        traceback.print_exc()
+        return str(settings.out), f"a bug of lookright, please report it: {type(error).__name__}: {error}"
     return str(settings.out), ""

@@ -20,7 +20,7 @@ from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
-from lookright.training.model import Normalisation
+from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData
 
 Faithfulness = Literal["none", "curves", "all"]
@@ -78,8 +78,7 @@ def evaluate_split(
     classifier: Classifier,
     data: RunData,
     split: str,
-    size: int,
-    normalisation: Normalisation,
+    preprocessing: Preprocessing,
     *,
     map: str = "class_map",
     faithfulness: Faithfulness = "curves",
@@ -92,8 +91,7 @@ def evaluate_split(
         classifier: put into eval mode while measuring.
         data: has the split.
         split: its name.
-        size: side of the model's input.
-        normalisation: of the model's input.
+        preprocessing: of images into the model's input.
         map: a name in `lookright.attribution.MAPS`.
         faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
         faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
@@ -111,7 +109,7 @@ def evaluate_split(
     curves: dict[str, list[Tensor]] = {}
     start = 0
     with evaluating(classifier):
-        for batch in _on(device, data.loader(split, size, normalisation)):
+        for batch in _on(device, data.loader(split, preprocessing)):
             output, signed = explain_prediction(classifier, batch["image"], map)
             attention, predicted = minmax(relu(signed)), output.logits.argmax(1)
             subset = is_chosen[start : start + len(attention)].to(device)
@@ -166,10 +164,10 @@ def _table(rows: pd.DataFrame, columns: dict[str, np.ndarray], classes: list[str
     return pd.DataFrame({**about, **columns, "mask_weight": rows["mask_weight"].to_numpy()})
 
 
-def split_accuracy(classifier: Classifier, data: RunData, split: str, size: int, normalisation: Normalisation) -> float:
+def split_accuracy(classifier: Classifier, data: RunData, split: str, preprocessing: Preprocessing) -> float:
     """The accuracy of a classifier on a split, and nothing else; the arguments are those of `evaluate_split`."""
     device = next(classifier.parameters()).device
-    batches = _on(device, data.loader(split, size, normalisation))
+    batches = _on(device, data.loader(split, preprocessing))
     with evaluating(classifier), torch.no_grad():
         outcomes = [(classifier(batch["image"]).logits, batch["label"]) for batch in batches]
     logits, label = map(torch.cat, zip(*outcomes, strict=True))

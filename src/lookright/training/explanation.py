@@ -5,10 +5,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from lookright.attribution import minmax, relu
 from lookright.attribution.maps import explain_prediction
@@ -46,18 +44,11 @@ def explain_images(run: TrainedRun, images: Sequence[Path], out: Path, map: str 
     read = [read_image(path) for path in images]
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    size, normalisation = run.settings.size, run.normalisation
-    prepare = v2.Compose(
-        [
-            v2.Resize((size, size), antialias=True),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(normalisation.mean), list(normalisation.std)),
-        ]
-    )
     for name, image in zip(names, read, strict=True):
         with evaluating(run.classifier):
-            batch = prepare(image)[None].as_subclass(torch.Tensor)
-            output, signed = explain_prediction(run.classifier, batch, map or run.settings.map)
+            output, signed = explain_prediction(
+                run.classifier, run.preprocessing([image]), map or run.settings.evaluation.map
+            )
         height, width = image.shape[-2:]
         grown = functional.interpolate(minmax(relu(signed))[None], (height, width), mode="bilinear")[0, 0].numpy()
         pixels = image.permute(1, 2, 0).numpy()

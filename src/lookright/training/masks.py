@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookright.data.masks import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
@@ -44,7 +45,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
         if Path(image).is_absolute() or ".." in Path(image).parts:
             raise InputError(f"Image {image!r} of {str(data)!r} lies outside of it; expected paths within the folder.")
     settings, bare = run.settings, table.assign(mask="", box="")
-    table, samples, skipped = read_samples(data, bare, settings.skip_unreadable, settings.cache)
+    table, samples, skipped = read_samples(data, bare, settings.images.skip_unreadable, settings.machine.cache)
     for message in skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             _link(data / image, draft / image)
         table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
+        write_encoding(draft, channel="luminance")
     return table
 
 
@@ -74,9 +76,8 @@ def _masker(run: TrainedRun) -> nn.Module:
         )
     if not checkpoint.is_file():
         raise InputError(f"The run {str(run.directory)!r} has no last.ckpt, which keeps its masker. Train it again.")
-    state = read_checkpoint(checkpoint, ("state_dict",))["state_dict"]
-    method.bind(run.classifier)
-    method.load_state_dict({key.removeprefix("method."): state[key] for key in state if key.startswith("method.")})
+    method.attach(run.classifier)
+    method.load_state_dict(read_checkpoint(checkpoint, ("method",))["method"])
     assert method.masker is not None
     if method.step <= method.warmup:
         raise InputError(
@@ -88,10 +89,7 @@ def _masker(run: TrainedRun) -> nn.Module:
 
 @torch.no_grad()
 def _masks(masker: nn.Module, run: TrainedRun, images: list[Tensor]) -> Tensor:
-    size = (run.settings.size, run.settings.size)
-    mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (run.normalisation.mean, run.normalisation.std))
-    pixels = [functional.interpolate(image[None] / 255, size, mode="bilinear", antialias=True) for image in images]
-    return masker((torch.cat(pixels) - mean) / std)
+    return masker(run.preprocessing(images))
 
 
 def _mask_name(image: str) -> str:

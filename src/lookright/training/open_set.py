@@ -11,16 +11,16 @@ from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL
 from lookright.run_directory import none_for_nan
 from lookright.training.evaluation import SplitEvaluation
-from lookright.training.model import Normalisation
+from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData
 
 
-def training_class_means(classifier: Classifier, data: RunData, size: int, normalisation: Normalisation) -> Tensor:
+def training_class_means(classifier: Classifier, data: RunData, preprocessing: Preprocessing) -> Tensor:
     """The mean embedding (K, D) of each class over the training images, not augmented."""
     device = next(classifier.parameters()).device
     embeddings, labels = [], []
     with evaluating(classifier), torch.no_grad():
-        for batch in data.loader("train", size, normalisation):
+        for batch in data.loader("train", preprocessing):
             embeddings.append(classifier(batch["image"].to(device)).embedding.float().cpu())
             labels.append(batch["label"])
     return metrics.class_means(torch.cat(embeddings), torch.cat(labels))

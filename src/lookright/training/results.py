@@ -49,7 +49,7 @@ def evaluate_run(
             compare it with, `out` has the result of another map, or it is the run's directory and `data` is not the
             run's.
     """
-    settings, map = run.settings, map or run.settings.map
+    settings, map = run.settings, map or run.settings.evaluation.map
     out = out or run.directory
     path = out / "result.json"
     result = read_json(path, ("map", "splits")) if path.is_file() else _describe(run, map)
@@ -65,8 +65,8 @@ def evaluate_run(
         protocol=settings.protocol,
         seed=settings.seed,
         classes=run.classes,
-        skip_unreadable=settings.skip_unreadable,
-        cache=settings.cache,
+        skip_unreadable=settings.images.skip_unreadable,
+        cache=settings.machine.cache,
     )
     loaded = load(folder, splits=None if splits is None else [*splits, *(["train"] if asked and is_own else [])])
     has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
@@ -81,7 +81,7 @@ def evaluate_run(
             f"{str(folder)!r} is not the data that the run {str(run.directory)!r} was trained on: its results would "
             "take the place of the run's own. Give --out another directory."
         )
-    use_gpu = accelerator != "cpu" and settings.accelerator != "cpu" and torch.cuda.is_available()
+    use_gpu = accelerator != "cpu" and settings.machine.accelerator != "cpu" and torch.cuda.is_available()
     device = "cuda" if use_gpu else "cpu"
     last_step = load_last_step(run).to(device) if has_oracle else None
     classifier = run.classifier.to(device)
@@ -91,21 +91,22 @@ def evaluate_run(
             classifier,
             loaded,
             split,
-            settings.size,
-            run.normalisation,
+            run.preprocessing,
             map=map,
-            faithfulness=settings.faithfulness,
-            faithfulness_images=settings.faithfulness_images,
-            steps=settings.steps,
+            faithfulness=settings.evaluation.faithfulness,
+            faithfulness_images=settings.evaluation.faithfulness_images,
+            steps=settings.evaluation.curve_points,
         )
-        write_evaluation(evaluation, loaded, split, out / "evaluation", settings.size, settings.gallery)
+        write_evaluation(
+            evaluation, loaded, split, out / "evaluation", settings.images.size, settings.evaluation.gallery
+        )
         result["splits"][split] = evaluation.summary()
     known = [split for split in splits if split not in open_set]
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]
     if opened:
         training = loaded if is_own else load(settings.data, splits=["train"])
-        means = training_class_means(classifier, training, settings.size, run.normalisation)
+        means = training_class_means(classifier, training, run.preprocessing)
         known_tests = [tests[split] for split in known if split in tests]
         for split in opened:
             result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
@@ -115,8 +116,7 @@ def evaluate_run(
             result["splits"][split] |= of_attacks
     if last_step:
         result["last_step"] = {
-            split: split_accuracy(last_step, loaded, split, settings.size, run.normalisation)
-            for split in (ORACLE_SPLIT, *known)
+            split: split_accuracy(last_step, loaded, split, run.preprocessing) for split in (ORACLE_SPLIT, *known)
         }
     write_json(path, result)
     return result

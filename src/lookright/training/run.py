@@ -1,44 +1,43 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
 import copy
-import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
-import lightning
 import torch
-from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric import seed_everything
 from torch.utils.data import DataLoader
 
 from lookright.classifier import Classifier
-from lookright.data.dataset import Collate, ShuffledBatches
+from lookright.data.dataset import ShuffledBatches
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
+from lookright.replacing import remove_drafts
 from lookright.run_directory import (
-    MetricsLog,
     environment,
+    only_writer,
     read_checkpoint,
     read_facts,
     read_json,
+    require_empty,
     save_model,
     write_json,
 )
-from lookright.training.checkpoints import Checkpoints
-from lookright.training.model import Normalisation, build_model
-from lookright.training.module import Training
+from lookright.training.devices import require_device, start_fabric
+from lookright.training.loggers import build_loggers
+from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop
+from lookright.training.model import build_model, try_out
+from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
 
-PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
 
 
@@ -51,7 +50,7 @@ class TrainedRun:
         settings: it was trained with.
         classifier: with the weights that were selected, in eval mode.
         classes: the name of each class index.
-        normalisation: of the model's input.
+        preprocessing: of images into the model's input.
         fingerprint: of the data set it was trained on.
     """
 
@@ -59,7 +58,7 @@ class TrainedRun:
     settings: RunSettings
     classifier: Classifier
     classes: list[str]
-    normalisation: Normalisation
+    preprocessing: Preprocessing
     fingerprint: str
 
 
@@ -67,43 +66,48 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     """Train from a dict with the keys of `RunSettings`, and write the run's directory.
 
     Raises:
-        InputError: bad settings, bad data, `out` already holds a run, or the loss is not finite.
+        InputError: bad settings, bad data, `out` already holds a run or is written by another process, or the loss is
+            not finite.
+        Interrupted: a signal asked for the end; `resume` goes on.
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
-    if _is_first_process() and settings.out.exists() and any(settings.out.iterdir()):
-        raise InputError(
-            f"{str(settings.out)!r} already holds files. Continue a run with --resume {settings.out}, or give "
-            "another --out."
-        )
-    data = _load_training_data(settings)
-    classifier, normalisation = _build(settings, data)  # complains before anything is written
     if _is_first_process():
-        settings.out.mkdir(parents=True, exist_ok=True)
+        require_empty(settings.out)
+    data = _load_training_data(settings)
+    classifier, preprocessing = _build(settings, data)  # complains before anything is written
+    if not _is_first_process():
+        return _fit(settings, data, classifier, preprocessing, checkpoint=None)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    with only_writer(settings.out):
+        require_empty(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
-    return _fit(settings, data, classifier, normalisation, checkpoint=None)
+        return _fit(settings, data, classifier, preprocessing, checkpoint=None)
 
 
 def resume(out: Path) -> TrainedRun:
     """Continue an interrupted run from its last checkpoint; one without a checkpoint starts again.
 
     Raises:
-        InputError: no run, a finished run, or its data set has changed since.
+        InputError: no run, a finished run, one that another process is writing, or its data set has changed since.
+        Interrupted: a signal asked for the end; `resume` goes on.
     """
     settings = instantiate(read_settings(out / "config.yaml"))
     settings.out = out
-    if (out / "model.safetensors").is_file():
-        raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
-    data = _load_training_data(settings)
-    path = out / "environment.json"
-    if path.is_file():
-        check_fingerprint(out, read_json(path, ["data"])["data"]["fingerprint"], data)
-    else:
-        write_json(path, _environment(settings, data))
-    checkpoint = out / "last.ckpt"
-    classifier, normalisation = _build(settings, data)
-    return _fit(settings, data, classifier, normalisation, checkpoint if checkpoint.is_file() else None)
+    with only_writer(out) if _is_first_process() else nullcontext():
+        if (out / "model.safetensors").is_file():
+            raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
+        remove_drafts(out)
+        data = _load_training_data(settings)
+        path = out / "environment.json"
+        if path.is_file():
+            check_fingerprint(out, read_json(path, ["data"])["data"]["fingerprint"], data)
+        else:
+            write_json(path, _environment(settings, data))
+        checkpoint = out / "last.ckpt"
+        classifier, preprocessing = _build(settings, data)
+        return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.is_file() else None)
 
 
 def check_fingerprint(out: Path, fingerprint: str, data: RunData) -> None:
@@ -133,13 +137,13 @@ def load_run(directory: Path) -> TrainedRun:
             f"Continue it with lookright train --resume {directory}."
         )
     facts = read_facts(path, ("classes", "mean", "std", "fingerprint"))
-    model, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
+    model, _, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
     return TrainedRun(
         directory,
         settings,
         Classifier(model.eval()),
         facts["classes"],
-        Normalisation(tuple(facts["mean"]), tuple(facts["std"])),
+        Preprocessing(settings.images.size, tuple(facts["mean"]), tuple(facts["std"])),
         facts["fingerprint"],
     )
 
@@ -153,148 +157,154 @@ def load_last_step(run: TrainedRun) -> Classifier:
     path = run.directory / "last.ckpt"
     if not path.is_file():
         raise InputError(f"No {str(path)!r}, which holds the weights of the last step. Train the run anew.")
-    state = read_checkpoint(path, ("state_dict",))["state_dict"]
-    prefix = "classifier.model."
     model = copy.deepcopy(run.classifier.model)
-    model.load_state_dict({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    model.load_state_dict(read_checkpoint(path, ("model",))["model"])
     return Classifier(model)
 
 
 def _load_training_data(settings: RunSettings) -> RunData:
+    images = settings.images
     data = load_data(
         settings.data,
         settings.protocol,
         settings.seed,
-        skip_unreadable=settings.skip_unreadable,
-        cache=settings.cache,
+        skip_unreadable=images.skip_unreadable,
+        cache=settings.machine.cache,
     )
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)
-    thin_out_masks(data.table, settings.mask_share, settings.seed)
-    data.mask_control = settings.mask_control
+    thin_out_masks(data.table, images.mask_share, settings.seed)
+    data.mask_control = images.mask_control
     training = data.rows("train")
     if len(training) == 0:
         raise InputError(f"No readable training image in {str(settings.data)!r}.")
-    if settings.method.needs_mask and not (training["mask_weight"] > 0).any():
+    if len(data.classes) < 2:
+        raise InputError(
+            f"Every training image of {str(settings.data)!r} has the label {data.classes[0]!r}; there is nothing to "
+            "learn. Check the column label of labels.csv."
+        )
+    if "mask" in settings.method.needs and not (training["mask_weight"] > 0).any():
         raise InputError(
             f"{type(settings.method).__name__} needs masks, and none of the {len(training)} training images of "
             f"{str(settings.data)!r} has one. Fill in the column mask or box of labels.csv, or train with --method ERM."
         )
+    if settings.schedule.patience and len(data.rows("val")) == 0:
+        raise InputError(
+            f"patience = {settings.schedule.patience} looks at the split val, and the splits of {str(settings.data)!r} "
+            f"are {', '.join(map(repr, data.table['split'].unique()))}. Name one of them val, or leave out --patience."
+        )
     return data
 
 
-def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Normalisation]:
-    lightning.seed_everything(settings.seed, verbose=False)
-    model, normalisation = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
-    if settings.channels_last:
+def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
+    require_device(settings.machine)
+    seed_everything(settings.seed, verbose=False)
+    model, mean, std = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
+    preprocessing = Preprocessing(settings.images.size, mean, std)
+    try_out(model, preprocessing, len(data.classes), min(2, settings.optimisation.batch_size))
+    if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
     method, steps = settings.method, _steps(_batches(settings, data), settings)
-    if method.warmup_steps and steps <= method.warmup_steps:
+    warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
+    if warmup and steps <= warmup:
         raise InputError(
-            f"{type(method).__name__} only begins after {method.warmup_steps} steps of warming up, and this training "
+            f"{type(method).__name__} only begins after {warmup} steps of warming up, and this training "
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
     add_to_seeds(settings.method, settings.seed)
-    method.bind(classifier)
-    return classifier, normalisation
+    method.attach(classifier)
+    return classifier, preprocessing
 
 
 def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBatches:
     return ShuffledBatches(
         len(data.rows("train")),
-        settings.batch_size,
-        settings.epochs,
+        settings.optimisation.batch_size,
+        settings.schedule.epochs,
         settings.seed,
         start=start,
         rank=int(os.environ.get("LOCAL_RANK", 0)),
-        world_size=settings.devices,
+        world_size=settings.machine.devices,
     )
 
 
 def _steps(batches: ShuffledBatches, settings: RunSettings) -> int:
     """Optimiser steps of the whole training."""
-    return -(-len(batches) // settings.accumulate)
+    return -(-len(batches) // settings.optimisation.accumulate)
 
 
 def _fit(
-    settings: RunSettings, data: RunData, classifier: Classifier, normalisation: Normalisation, checkpoint: Path | None
+    settings: RunSettings, data: RunData, classifier: Classifier, preprocessing: Preprocessing, checkpoint: Path | None
 ) -> TrainedRun:
-    _quiet_lightning()
-    step = _steps_done(checkpoint)
-    batches = _batches(settings, data, start=step * settings.accumulate)
-    training = Training(classifier, settings.method, settings, _steps(batches, settings))
-    loader: DataLoader = DataLoader(
-        data.dataset("train", settings.size, settings.augmentation, settings.seed),
-        batch_sampler=batches,
-        collate_fn=Collate(normalisation.mean, normalisation.std),
-        num_workers=settings.workers,
-        generator=torch.Generator(),
+    state = read_checkpoint(checkpoint, CHECKPOINT) if checkpoint else None
+    batches = _batches(settings, data, start=state["step"] * settings.optimisation.accumulate if state else 0)
+    fabric = start_fabric(settings)
+    loop = TrainingLoop(
+        fabric,
+        settings,
+        classifier,
+        settings.method,
+        _steps(batches, settings),
+        batches.batches_per_epoch,
+        build_loggers(settings.machine.loggers, settings.out) if fabric.is_global_zero else [],
     )
-    validates = len(data.rows("val")) > 0
-    validation = data.loader("val", settings.size, normalisation, settings.batch_size) if validates else None
-    every = settings.checkpoint_every if validates else settings.checkpoint_every or batches.batches_per_epoch
-    checkpoints = Checkpoints(settings.out / "last.ckpt", every)
-    callbacks: list[Callback] = [checkpoints, LearningRateMonitor("step")]
-    if settings.patience and validates:
-        callbacks.insert(0, EarlyStopping("val/accuracy", patience=settings.patience, mode="max"))
-    if sys.stderr.isatty():
-        callbacks.append(RichProgressBar())
-    several = "ddp_find_unused_parameters_true" if settings.method.takes_turns else "ddp"
-    trainer = Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=several if settings.devices > 1 else "auto",
-        sync_batchnorm=settings.devices > 1,
-        precision=PRECISION[settings.precision],  # type: ignore[arg-type]
-        max_epochs=1,
-        val_check_interval=batches.batches_per_epoch if validates else 1.0,
-        check_val_every_n_epoch=None if validates else 1,
-        limit_val_batches=1.0 if validates else 0,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip or None,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        log_every_n_steps=max(1, min(10, batches.batches_per_epoch)),
-        logger=[MetricsLog(settings.out / "metrics.csv", step), TensorBoardLogger(settings.out, "", "tensorboard")],
-        callbacks=callbacks,
-    )
+    if state:
+        loop.restore(state)
     started = time.perf_counter()
-    trainer.fit(training, loader, validation, ckpt_path=checkpoint, weights_only=True)
+    loop.run(
+        _training_loader(settings, data, preprocessing, batches), _validation_loader(settings, data, preprocessing)
+    )
     seconds = time.perf_counter() - started
     classifier.cpu().eval()
-    best = validates and settings.select == "best"
-    if best:
-        classifier.model.load_state_dict(checkpoints.best_weights)
-    if trainer.is_global_zero:
-        facts = {
-            "model": settings.model,
-            "classes": data.classes,
-            "mean": normalisation.mean,
-            "std": normalisation.std,
-            "size": settings.size,
-            "fingerprint": data.fingerprint,
-            "val_accuracy": checkpoints.best_accuracy if best else checkpoints.last_accuracy if validates else None,
-            "step": checkpoints.best_step if best else trainer.global_step,
-            "train_seconds": round(seconds, 1),
-        }
-        save_model(settings.out / "model.safetensors", classifier.model, facts)
-    return TrainedRun(settings.out, settings, classifier, data.classes, normalisation, data.fingerprint)
+    if fabric.is_global_zero:
+        facts = _facts(settings, data, preprocessing, loop.progress)
+        if facts["val_accuracy"] is not None and settings.schedule.select == "best":
+            classifier.model.load_state_dict(loop.progress.best_weights)
+        save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
+    return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
+
+
+def _training_loader(
+    settings: RunSettings, data: RunData, preprocessing: Preprocessing, batches: ShuffledBatches
+) -> DataLoader:
+    return DataLoader(
+        data.dataset("train", preprocessing.size, settings.images.augmentation, settings.seed),
+        batch_sampler=batches,
+        collate_fn=preprocessing.collate(),
+        num_workers=settings.machine.workers,
+        generator=torch.Generator(),
+    )
+
+
+def _validation_loader(settings: RunSettings, data: RunData, preprocessing: Preprocessing) -> DataLoader | None:
+    if len(data.rows("val")) == 0:
+        return None
+    return data.loader("val", preprocessing, settings.optimisation.batch_size)
+
+
+def _facts(settings: RunSettings, data: RunData, preprocessing: Preprocessing, progress: Progress) -> dict[str, Any]:
+    """What is to be known of the weights that are handed out."""
+    validates, best = len(data.rows("val")) > 0, settings.schedule.select == "best"
+    accuracy = progress.best_accuracy if best else progress.last_accuracy
+    return {
+        "model": settings.model,
+        "classes": data.classes,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "size": preprocessing.size,
+        "fingerprint": data.fingerprint,
+        "val_accuracy": accuracy if validates else None,
+        "step": progress.best_step if validates and best else progress.step,
+    }
 
 
 def _is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
-def _steps_done(checkpoint: Path | None) -> int:
-    return read_checkpoint(checkpoint, ("global_step",))["global_step"] if checkpoint else 0
-
-
 def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
-    gpu = torch.cuda.is_available() and settings.accelerator in ("auto", "gpu")
+    gpu = torch.cuda.is_available() and settings.machine.accelerator in ("auto", "gpu")
     return {
         **environment(PACKAGES, gpu),
         "seed": settings.seed,
@@ -304,16 +314,3 @@ def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
             "skipped": len(data.skipped),
         },
     }
-
-
-def _quiet_lightning() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    noise = [
-        "does not have many workers",
-        "number of training batches",
-        "ended before the epoch ended",  # ShuffledBatches goes on at any batch
-        "no `val_dataloader`",
-        "isinstance\\(treespec",
-    ]
-    for message in noise:
-        warnings.filterwarnings("ignore", f".*{message}", module="lightning")

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from lookright.data.dataset import Augmentation, Collate, ImageDataset
+from lookright.data.dataset import Augmentation, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
-from lookright.data.samples import Sample, Samples, read_samples
+from lookright.data.samples import Sample, Samples, folder_encoding, read_samples
 from lookright.data.table import class_names, fingerprint, read_table
 from lookright.errors import InputError
-from lookright.training.model import Normalisation
+from lookright.training.preprocessing import Preprocessing
 
 
 @dataclass
@@ -56,10 +56,9 @@ class RunData:
             samples = self.mask_control(samples, rows["mask_weight"].tolist(), seed)
         return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
 
-    def loader(self, split: str, size: int, normalisation: Normalisation, batch_size: int = 64) -> DataLoader:
+    def loader(self, split: str, preprocessing: Preprocessing, batch_size: int = 64) -> DataLoader:
         """The images of a split in order, not augmented."""
-        collate = Collate(normalisation.mean, normalisation.std)
-        return DataLoader(self.dataset(split, size), batch_size, collate_fn=collate)
+        return DataLoader(self.dataset(split, preprocessing.size), batch_size, collate_fn=preprocessing.collate())
 
 
 def load_data(
@@ -71,8 +70,9 @@ def load_data(
     classes: list[str] | None = None,
     skip_unreadable: bool = False,
     cache: float = 4.0,
+    check_pixels: bool | None = None,
 ) -> RunData:
-    """Read a folder, split it, check it, decode it.
+    """Read a folder, split it, check it.
 
     Args:
         folder: with labels.csv.
@@ -82,11 +82,13 @@ def load_data(
         classes: those of a trained model; None takes the labels of the training split.
         skip_unreadable: leave out what cannot be read.
         cache: gigabytes of decoded images to keep in memory.
+        check_pixels: decode every image once now; None: where there are at most `lookright.data.samples.CHECKED`.
 
     Raises:
         InputError: whatever is wrong with the folder, its table, its splits or its files.
     """
     table = read_table(folder)
+    encoding = folder_encoding(folder, table)
     digest = fingerprint(folder, table)
     table = protocol.assign(table, seed).reset_index(drop=True)
     present = sorted(set(table["split"]) - {""})
@@ -112,7 +114,7 @@ def load_data(
                 f"Split {split!r} of {str(folder)!r} has the label {unknown[0]!r}, which training never saw; it knows "
                 f"{', '.join(classes)}. Correct the label, or use a protocol that declares the split open-set."
             )
-    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache)
+    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache, encoding, check_pixels)
     domains = sorted(set(table["domain"])) if "domain" in table else []
     return RunData(table, samples, classes, domains, digest, skipped)
 

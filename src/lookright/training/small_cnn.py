@@ -9,11 +9,12 @@ class SmallCNN(nn.Module):
     Args:
         num_classes: number of logits.
         width: channels of the first layer; the last has four times as many.
+        in_chans: channels of the images.
     """
 
-    def __init__(self, num_classes: int, width: int = 32) -> None:
+    def __init__(self, num_classes: int, width: int = 32, in_chans: int = 3) -> None:
         super().__init__()
-        channels = [3, width, 2 * width, 2 * width, 4 * width, 4 * width]
+        channels = [in_chans, width, 2 * width, 2 * width, 4 * width, 4 * width]
         strides = [2, 2, 1, 2, 1]
         layers: list[nn.Module] = []
         for inputs, outputs, stride in zip(channels[:-1], channels[1:], strides, strict=True):
@@ -24,5 +25,5 @@ class SmallCNN(nn.Module):
         self.fc = nn.Linear(channels[-1], num_classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) to logits (B, K)."""
+        """(B, in_chans, H, W) to logits (B, K)."""
         return self.fc(self.flatten(self.avgpool(self.features(image))))

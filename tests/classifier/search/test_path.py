@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lookright.classifier.path import Path, vertex
+from lookright.classifier.search.path import Path, vertex
 
 
 def leaf(*shape: int) -> Tensor:

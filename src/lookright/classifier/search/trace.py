@@ -2,8 +2,8 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,24 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from lookright.classifier.eager import eagerly
-from lookright.errors import InputError
-
-
-@dataclass(frozen=True)
-class Site:
-    """A place that a tensor passes: an input or output of a module.
-
-    Attributes:
-        module: dotted name.
-        side: "input" or "output".
-        leaf: which of the tensors, where there are several.
-        call: which call, where the module is used several times in one forward.
-    """
-
-    module: str
-    side: Literal["input", "output"]
-    leaf: int = 0
-    call: int = 0
+from lookright.classifier.mode import own_randomness
+from lookright.classifier.route import Site
 
 
 @dataclass
@@ -54,14 +38,26 @@ class Trace:
 
 def weightless_copy(model: nn.Module) -> nn.Module:
     """The model on the meta device, in eval mode and without hooks."""
-    memo: dict[int, Tensor] = {}
-    for module in model.modules():
-        for value in (*vars(module).values(), *module._parameters.values(), *module._buffers.values()):
-            if isinstance(value, Tensor):
-                empty = torch.empty_like(value, device="meta", requires_grad=False)
-                memo[id(value)] = (
-                    nn.Parameter(empty, value.is_floating_point()) if isinstance(value, nn.Parameter) else empty
-                )
+
+    def empty(value: Tensor) -> Tensor:
+        tensor = torch.empty_like(value, device="meta", requires_grad=False)
+        return nn.Parameter(tensor, value.is_floating_point()) if isinstance(value, nn.Parameter) else tensor
+
+    return _copy(model, empty)
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """The model with the very tensors of the original, in eval mode and without hooks, to be run without a graph."""
+    return _copy(model, lambda value: value)
+
+
+def _copy(model: nn.Module, make: Callable[[Tensor], Tensor]) -> nn.Module:
+    memo = {
+        id(value): make(value)
+        for module in model.modules()
+        for value in (*vars(module).values(), *module._parameters.values(), *module._buffers.values())
+        if isinstance(value, Tensor)
+    }
     return _bare(copy.deepcopy(model, memo))
 
 
@@ -86,7 +82,7 @@ def _bare(model: nn.Module) -> nn.Module:
 def record(model: nn.Module, image_shape: tuple[int, ...], forward: Callable[[Tensor], Any] | None = None) -> Trace:
     """Run a copy once and keep everything that passes between its modules."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    with torch.enable_grad(), _own_randomness(parameter.device), parameter.device:
+    with torch.enable_grad(), own_randomness(parameter.device), parameter.device:
         image = torch.randn(image_shape, dtype=parameter.dtype).requires_grad_()
         with _recording(model) as recorder, _FastMeta():
             result = (forward or model)(image)
@@ -100,13 +96,6 @@ class _FastMeta(TorchFunctionMode):
         if func is functional.batch_norm and args[0].is_meta:
             return args[0].neg()
         return func(*args, **(kwargs or {}))
-
-
-def _own_randomness(device: torch.device) -> AbstractContextManager:
-    """The caller's random state is given back; the meta device draws nothing."""
-    if device.type == "meta":
-        return nullcontext()
-    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type)
 
 
 class _Recorder:
@@ -147,20 +136,3 @@ def _recording(model: nn.Module) -> Iterator[_Recorder]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def logits_of(result: Any) -> Tensor:
-    """The logits in what a classifier returned: a tensor, a tuple that starts with one, an object with `.logits`."""
-    if isinstance(result, Mapping) and "logits" in result:
-        logits = result["logits"]
-    else:
-        logits = getattr(result, "logits", result)
-    while isinstance(logits, (tuple, list)) and logits:
-        logits = logits[0]
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        given = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(result).__name__
-        raise InputError(
-            f"The model returned {given}. Expected logits of shape (B, K), as torchvision, timm and Hugging Face "
-            "classifiers return them: a tensor, a tuple that starts with it, or an object with .logits."
-        )
-    return logits

@@ -44,6 +44,35 @@ def no_features(kind: str, image_size: Sequence[int], given: str | None, maps: L
     return f"{problem} Layers with a map, the last first, for an image of {size}:\n{_lines(maps)}\nName one: {call}."
 
 
+def no_positions(kind: str, given: str, better: str | None) -> str:
+    """For a named layer after which only some tokens reach the logits.
+
+    Args:
+        kind: the model.
+        given: the name that the user gave.
+        better: a layer all of whose positions reach the logits.
+    """
+    advice = "Leave features out" + (f", or name {better!r}." if better else ".")
+    return (
+        f"After features={given!r} of {kind} only the class token reaches the logits, so that every map on the patches "
+        f"is zero and a loss on it trains nothing. {advice}"
+    )
+
+
+def early(kind: str, found: str) -> str:
+    """For features that lie far from the logits.
+
+    Args:
+        kind: the model.
+        found: the layer that they were found at.
+    """
+    return (
+        f"The features of {kind} are taken at {found!r}, before most of its layers: no later map through which "
+        "everything passes could be read. Maps from there say little. Name a later layer, Classifier(model, "
+        "features=...); for tokens say the grid of the patches, Classifier(model, grid=(h, w), prefix=n)."
+    )
+
+
 def no_head(kind: str, given: str, layers: Layers) -> str:
     """For a named head that is no layer with flat inputs on the path.
 

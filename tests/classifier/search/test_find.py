@@ -1,10 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lookright import Classifier, InputError
-from lookright.classifier.route import Route, find_route
-from lookright.classifier.trace import Site
+from lookright.classifier.route import Route, Site
+from lookright.classifier.search import find_route
 
 
 def convolution(channels: int = 3) -> nn.Module:
@@ -208,3 +210,36 @@ class Detached(Residual):
 
 def test_logits_that_do_not_depend_on_the_image_are_refused():
     assert message(Detached()) == "The logits do not depend on the image in a way that can be differentiated."
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("tail", "linear"),
+    [
+        ((Function(lambda x: x.mean((2, 3))), nn.Linear(8, 4)), True),
+        ((Function(lambda x: x.mean((2, 3)).view(-1, 2, 4).mT.flatten(1)), nn.Linear(8, 4)), False),  # Shuffled.
+        ((Function(lambda x: x.mean(1).flatten(1)), nn.Linear(64, 4)), False),  # Over the channels.
+        ((nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), True),
+        ((nn.Conv2d(8, 4, 1, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten()), False),  # Most cells are never read.
+    ],
+)
+def test_cam_is_exact_where_numbers_say_so(tail, linear):
+    assert found(nn.Sequential(convolution(), nn.ReLU(), *tail)).linear == linear
+
+
+def test_a_head_that_peft_keeps_has_its_closed_form():
+    peft = pytest.importorskip("peft")
+    model = nn.Sequential(convolution(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    config = peft.LoraConfig(r=2, target_modules=["0"], modules_to_save=["4"])
+    model = peft.get_peft_model(model, config)
+    classifier = Classifier(model.eval(), input_size=(3, 16, 16))
+    assert classifier.cam_is_exact
+    assert classifier.head is model.base_model.model[4].modules_to_save["default"]

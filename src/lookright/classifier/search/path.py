@@ -1,7 +1,7 @@
 """The part of the autograd graph that lies between an image and the logits computed from it."""
 
 from collections.abc import Container, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
@@ -10,6 +10,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 _MIXES = ("Bmm", "Baddbmm", "ScaledDotProduct", "Convolution")
 _POOLS = ("Mean", "Sum", "Max", "Amax", "AdaptiveAvgPool", "AvgPool", "AdaptiveMaxPool")
 _DROPS = ("Select", "Slice", "Index", "Gather", "Split", "Unbind", "Unfold")
+_FEW = 4  # Layers that may follow the features unremarked.
 # Whole names.
 _RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
 _PERMUTES = ("Permute", "Transpose")
@@ -99,23 +100,37 @@ class Path:
         readings = self._readings[value]
         return any(reading.mixed for reading in readings) or Reading(dropped=True) not in readings
 
-    def is_average_then_linear(self, value: Vertex, prefix: int) -> bool:
-        """Whether the logits are one linear layer on the mean over the positions of this map, without its prefix."""
+    def is_dropped(self, value: Vertex) -> bool:
+        """Whether on every way from this map to the logits positions are dropped, and none mixed or pooled before."""
+        return self._readings[value] == {Reading(dropped=True)}
+
+    def is_early(self, value: Vertex) -> bool:
+        """Whether most of what mixes positions (convolution, attention) follows this map."""
+        mixing = {step for step in self.sources if step.operation.startswith(_MIXES)}
+        before = len(mixing & self.below([value]))
+        return len(mixing) - before > max(before, _FEW)
+
+    def is_average_then_linear(self, value: Vertex, prefix: int, suffix: int = 0) -> bool:
+        """Whether the operations from this map to the logits are those of one linear layer on the mean of the map.
+
+        They are counted, whatever their axes.
+        """
         average = linear = 0
+        without_others = not (prefix or suffix)
         step = self.end
         while step != value:
             if step.operation in ("Mean", "AdaptiveAvgPool2D"):
                 average += 1
             elif step.operation in ("Addmm", "Mm", "Convolution"):
                 linear += 1
-            elif prefix and step.operation == "Slice" and _start_of_slice(step) == (1, prefix):
-                prefix = 0
+            elif step.operation == "Slice" and not without_others:
+                without_others = True
             elif not (step.is_reshape or step.operation in _PERMUTES or self._is_mean_in_another_layout(step)):
                 return False
             if len(self.sources[step]) != 1:
                 return False
             (step,) = self.sources[step]
-        return average == linear == 1 and prefix == 0
+        return average == linear == 1 and without_others
 
     def _is_mean_in_another_layout(self, value: Vertex) -> bool:
         """Global average pooling of a channels-last map."""
@@ -154,11 +169,6 @@ def vertex(tensor: Tensor) -> Vertex | None:
 
 def _sources(value: Vertex) -> list[Vertex]:
     return [Vertex(node, output) for node, output in value.node.next_functions if node is not None]
-
-
-def _start_of_slice(value: Vertex) -> tuple[int, int]:
-    node: Any = value.node
-    return node._saved_dim, node._saved_start
 
 
 def _sorted(end: Vertex) -> list[Vertex]:

@@ -1,0 +1,243 @@
+"""What is in a folder and what is wrong with it, before anything is trained."""
+
+import base64
+import html
+import io
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torchvision.transforms.v2.functional import resize
+
+from lookright.data.probe import Probe, probe, scenery, shape
+from lookright.data.samples import Sample, folder_encoding, read_samples
+from lookright.data.table import class_names, read_table
+from lookright.replacing import replacing
+
+TINY = 0.002
+NEAR = 4  # bits of 64 in which near-duplicates differ
+_SIDE = 96
+
+
+@dataclass
+class Checked:
+    """What was found.
+
+    Attributes:
+        folder: that was checked.
+        facts: what is there, as (name, value).
+        probes: what the scenery alone and the mask's shape alone tell of the class, by name.
+        faults: with `image`, `fault`, `score` (higher is worse) and `detail`, worst first.
+        weights: suggested: `image`, `mask_weight`.
+        skipped: what could not be read.
+    """
+
+    folder: Path
+    facts: list[tuple[str, str]]
+    probes: dict[str, Probe]
+    faults: pd.DataFrame
+    weights: pd.DataFrame
+    skipped: list[str]
+
+
+def check(folder: Path) -> Checked:
+    """Read a whole folder and look for what is wrong with it.
+
+    Raises:
+        InputError: its table or what its masks mean cannot be read.
+    """
+    table = read_table(folder)
+    encoding = folder_encoding(folder, table)
+    table, samples, skipped = read_samples(folder, table, True, 0.0, encoding, check_pixels=False)
+    faults: list[tuple[str, str, float, str]] = []
+    features: dict[str, list[np.ndarray]] = {"scenery": [], "shape": []}
+    masked: list[int] = []
+    shares, agreements, hashes, sizes = [], [], [], []
+    for index, image in enumerate(table["image"]):
+        sample = samples[index]
+        sizes.append(tuple(sample.image.shape[:0:-1]))
+        pixels, mask = _small(sample)
+        hashes.append(difference_hash(pixels))
+        if mask is None or table["mask_weight"][index] == 0:
+            continue
+        masked.append(index)
+        share = float(mask.mean())
+        shares.append(share)
+        agreements.append(_agreements(pixels, mask))
+        features["scenery"].append(scenery(pixels, mask))
+        features["shape"].append(shape(mask))
+        if share == 0:
+            faults.append((image, "empty mask", 4.0, "nothing is evidence"))
+        elif share > 0.98:
+            faults.append((image, "full mask", 3.0, f"covers {share:.0%}"))
+        elif share < TINY:
+            faults.append((image, "tiny mask", 2.0, f"covers {share:.2%}"))
+    faults += _misplaced([table["image"][index] for index in masked], np.array(agreements).reshape(-1, 4))
+    faults += list(_duplicates(table, hashes))
+    found = pd.DataFrame(faults, columns=["image", "fault", "score", "detail"])
+    found = found.sort_values(["score", "image"], ascending=[False, True], ignore_index=True)
+    bad = set(found["image"][~found["fault"].str.contains("duplicate")])
+    weights = table[["image", "mask_weight"]].assign(
+        mask_weight=[
+            0.0 if image in bad else weight for image, weight in zip(table["image"], table["mask_weight"], strict=True)
+        ]
+    )
+    names = class_names(table)
+    label = np.array([names.index(name) for name in table["label"].iloc[masked]], int)
+    probes = {}
+    if len(masked) >= 20 and len(set(label)) > 1:
+        kept = np.unique(label, return_inverse=True)[1]
+        probes = {name: probe(np.stack(values), kept) for name, values in features.items()}
+    return Checked(folder, _facts(table, sizes, shares, encoding), probes, found, weights, skipped)
+
+
+def _facts(
+    table: pd.DataFrame, sizes: list[tuple[int, ...]], shares: list[float], encoding: object
+) -> list[tuple[str, str]]:
+    facts = [("images", f"{len(table)}, {min(sizes)[0]} to {max(sizes)[0]} pixels wide" if sizes else "0")]
+    for column in ("label", "split", "domain"):
+        if column in table:
+            counts = table[column].value_counts(sort=False).sort_index()
+            shown = ", ".join(f"{name or '(none)'} {count}" for name, count in counts.iloc[:20].items())
+            facts.append((column, shown + (f" and {len(counts) - 20} more" if len(counts) > 20 else "")))
+    facts.append(("masks", f"{len(shares)} of {len(table)} images"))
+    if shares:
+        low, middle, high = np.quantile(shares, [0.05, 0.5, 0.95])
+        facts.append(("masks cover", f"{middle:.0%} of an image, {low:.0%} to {high:.0%} for nine of ten"))
+    kinds = [kind.name for kind in getattr(encoding, "kinds", {}).values()]
+    facts.append(("masks are read as", "; ".join(kinds) or "encoding.yaml says" if shares else "there are none"))
+    return facts
+
+
+def _small(sample: Sample) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "S S"] | None]:
+    pixels = np.asarray(resize(sample.image, [_SIDE, _SIDE], antialias=True).permute(1, 2, 0))
+    if sample.mask is None:
+        return pixels, None
+    mask = sample.mask[:1]
+    values = (mask if mask.is_floating_point() else mask / 255).numpy()[0]
+    small = Image.fromarray(values.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return pixels, np.asarray(small)
+
+
+def difference_hash(image: UInt8[np.ndarray, "H W 3"]) -> int:
+    """64 bits: whether each of 8 × 8 places is brighter than its right neighbour. Copies differ in few bits."""
+    grey = np.asarray(Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX), int)
+    return int("".join("01"[bit] for bit in (grey[:, :-1] > grey[:, 1:]).reshape(-1).astype(int)), 2)
+
+
+def _agreements(image: UInt8[np.ndarray, "S S 3"], mask: Float[np.ndarray, "S S"]) -> list[float]:
+    """How strong the image's edges are along the outline of the mask, and of the mask mirrored or turned over.
+
+    In percentiles of the image's own edges: 0.5 is what an outline anywhere has.
+    """
+    grey = image.astype(float).mean(2)
+    edges = np.hypot(*np.gradient(grey))
+    rank = edges.reshape(-1).argsort().argsort().reshape(edges.shape) / edges.size
+    whole = mask >= 0.5
+    found = []
+    for one in (whole, whole[:, ::-1], whole[::-1], whole[::-1, ::-1]):
+        padded = np.pad(one, 1, mode="edge")
+        outline = one & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+        found.append(float(rank[outline].mean()) if outline.any() else np.nan)
+    return found
+
+
+def _misplaced(images: list[str], agreement: Float[np.ndarray, "n 4"]) -> Iterator[tuple[str, str, float, str]]:
+    """Masks whose mirror image lies better on the image's edges, and masks that lie worse than the others do."""
+    own, mirrored = agreement[:, 0], agreement[:, 1:]
+    if np.isfinite(own).sum() < 8:
+        return
+    middle = np.nanmedian(own)
+    spread = max(1.4826 * np.nanmedian(np.abs(own - middle)), 0.02)
+    for image, value, others in zip(images, own, mirrored, strict=True):
+        if not np.isfinite(value):
+            continue
+        better = float(np.nanmax(others)) - value
+        low = (middle - value) / spread
+        if better > 2 * spread and low > 0.5:
+            kind = ("mirrored", "upside down", "turned by 180 degrees")[int(np.nanargmax(others))]
+            yield (
+                image,
+                f"mask perhaps {kind}",
+                min(1 + better / spread / 4, 4.4),
+                f"lies better on the edges when it is {kind}",
+            )
+        elif low > 2.5:
+            yield image, "mask perhaps shifted or of another image", min(low / 4, 4.4), "lies on no edges of the image"
+
+
+def _duplicates(table: pd.DataFrame, hashes: list[int]) -> Iterator[tuple[str, str, float, str]]:
+    """Pairs that look alike, in different splits or with different labels."""
+    bands: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, value in enumerate(hashes):
+        for band in range(NEAR + 1):  # of two that differ in NEAR bits, one of NEAR + 1 parts is equal
+            bands[band, value >> (13 * band) & 0x1FFF].append(index)
+    seen: set[tuple[int, int]] = set()
+    for members in bands.values():
+        # A part that very many share (a plain sky) tells nothing: only neighbours by value are compared then.
+        ordered = sorted(members, key=lambda index: hashes[index])
+        pairs = (
+            pairwise(ordered)
+            if len(members) > 200
+            else ((one, two) for place, one in enumerate(ordered) for two in ordered[place + 1 :])
+        )
+        seen |= {(min(pair), max(pair)) for pair in pairs if (hashes[pair[0]] ^ hashes[pair[1]]).bit_count() <= NEAR}
+    for one, two in sorted(seen):
+        bits = (hashes[one] ^ hashes[two]).bit_count()
+        kind = "duplicate" if bits == 0 else "near-duplicate"
+        for column, score in (("split", 5.0), ("label", 3.5)):
+            if column in table and table[column][one] != table[column][two]:
+                other = f"{table['image'][one]} ({column} {table[column][one]})"
+                yield table["image"][two], f"{kind} in another {column}", score - bits / 10, f"looks like {other}"
+                break
+
+
+def as_text(checked: Checked, most: int = 30) -> str:
+    """One page."""
+    width = max(len(name) for name, _ in checked.facts)
+    lines = [str(checked.folder), *(f"  {name:<{width}}  {value}" for name, value in checked.facts), ""]
+    said = {"scenery": "The scenery alone", "shape": "The mask's shape alone"}
+    for name, result in checked.probes.items():
+        lines.append(
+            f"{said[name]} {result.verdict}: {result.accuracy:.0%} right by a linear probe, chance {result.chance:.0%} "
+            f"(up to {result.limit:.0%})."
+        )
+    if checked.skipped:
+        lines += ["", f"{len(checked.skipped)} images cannot be read:", *(f"  {one}" for one in checked.skipped[:most])]
+    lines += ["", f"{len(checked.faults)} faults, worst first:" if len(checked.faults) else "No faults found."]
+    lines += [f"  {row.image}: {row.fault} ({row.detail})" for row in checked.faults.head(most).itertuples()]
+    if len(checked.faults) > most:
+        lines.append(f"  and {len(checked.faults) - most} more")
+    return "\n".join(lines)
+
+
+def write_html(checked: Checked, path: Path, most: int = 100) -> None:
+    """The same page with a picture of each fault."""
+    table = read_table(checked.folder)
+    rows = table.set_index("image").loc[lambda t: ~t.index.duplicated()]
+    worst = checked.faults.head(most)
+    _, samples, _ = read_samples(checked.folder, rows.loc[worst["image"]].reset_index(), cache=0.0, check_pixels=False)
+    pictures = []
+    for row, sample in zip(worst.itertuples(), samples, strict=True):
+        pixels, mask = _small(sample)
+        pair = [pixels, np.repeat(((mask if mask is not None else 0 * pixels[..., 0]) * 255)[..., None], 3, 2)]
+        png = io.BytesIO()
+        Image.fromarray(np.concatenate(pair, axis=1).astype(np.uint8)).save(png, "png")
+        data = base64.b64encode(png.getvalue()).decode()
+        words = html.escape(f"{row.image}: {row.fault} ({row.detail})")
+        source = f"data:image/png;base64,{data}"
+        pictures.append(f'<figure><img alt="" src="{source}"><figcaption>{words}</figcaption></figure>')
+    text = html.escape(as_text(checked, most=0))
+    with replacing(path) as draft:
+        draft.write_text(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Check of a folder</title>'
+            "<style>body{font:16px sans-serif;margin:2rem}figure{display:inline-block;width:200px;margin:.5rem}"
+            f"figcaption{{font-size:13px}}</style><pre>{text}</pre>{''.join(pictures)}</html>\n",
+            encoding="utf-8",
+        )
