@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from lookright import InputError
 from lookright.metrics import (
     Accuracy,
+    BalancedAccuracy,
     BrierScore,
     DomainAccuracy,
     ExpectedCalibrationError,
@@ -16,6 +18,7 @@ from lookright.metrics import (
     NegativeLogLikelihood,
     WorstGroupAccuracy,
     accuracy,
+    balanced_accuracy,
     brier_score,
     domain_accuracy,
     expected_calibration_error,
@@ -155,3 +158,30 @@ def test_a_label_or_domain_out_of_range_is_refused(label, domain, name):
     metric = GroupAccuracy(classes=4, domains=3)
     with pytest.raises(InputError, match=f"{name} reaches from 0 to"):
         metric.update(torch.zeros(2, 4), torch.tensor(label), torch.tensor(domain))
+
+
+def test_balanced_accuracy_and_smallest_group_against_a_loop():
+    generator = torch.Generator().manual_seed(3)
+    logits, label = torch.randn(30, 4, generator=generator), torch.randint(3, (30,), generator=generator)
+    domain = torch.randint(2, (30,), generator=generator)
+    right = [(row.argmax() == wanted).item() for row, wanted in zip(logits, label)]
+    of_class = [[ok for ok, wanted in zip(right, label) if wanted == k] for k in range(3)]
+    expected = sum(sum(ones) / len(ones) for ones in of_class) / 3
+    metric, groups = BalancedAccuracy(classes=4), WorstGroupAccuracy(classes=4, domains=2)
+    for part in (slice(10), slice(10, 30)):
+        metric.update(logits[part], label[part])
+        groups.update(logits[part], label[part], domain[part])
+    assert metric.compute().item() == pytest.approx(expected)
+    assert balanced_accuracy(logits, label).item() == pytest.approx(expected)
+    sizes = Counter(zip(label.tolist(), domain.tolist()))
+    assert groups.smallest_group == min(sizes.values())
+
+
+def test_one_logit_speaks_for_label_1():
+    logit, label = torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([1, 0, 0])
+    probability = logit[:, 0].sigmoid()
+    assert accuracy(logit, label).item() == pytest.approx(2 / 3)
+    torch.testing.assert_close(
+        negative_log_likelihood(logit, label), torch.nn.functional.binary_cross_entropy(probability, label.float())
+    )
+    torch.testing.assert_close(brier_score(logit, label), 2 * (probability - label).square().mean())

@@ -262,7 +262,7 @@ def test_another_map_can_be_measured(run, squares, tmp_path, name):
 
 
 def test_maps_are_checked_before_anything_is_done(squares, settings, tmp_path):
-    with pytest.raises(InputError, match="No map 'grad_cab'. Expected class_map, cam, grad_cam"):
+    with pytest.raises(InputError, match="No map 'grad_cab'. Expected .*class_map"):
         train(settings(squares, tmp_path / "run", map="grad_cab"))
     assert not (tmp_path / "run").exists()
 

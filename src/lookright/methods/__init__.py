@@ -2,15 +2,19 @@
 
 from lookright.methods.adl import ADL
 from lookright.methods.align import ALIGN
+from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
 from lookright.methods.cyborg import CYBORG
 from lookright.methods.dre import DRE
+from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.erm import ERM
 from lookright.methods.gradia import GRADIA
+from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
 from lookright.methods.reach import reaches_backbone
+from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
 from lookright.methods.sgt import SGT
 
@@ -23,8 +27,12 @@ __all__ = [
     "DRE",
     "ERM",
     "GRADIA",
+    "RRR",
     "SAGE",
     "SGT",
+    "BackgroundSwap",
+    "EnergyGuidance",
+    "LearningToLook",
     "Loss",
     "MapGuidance",
     "Method",

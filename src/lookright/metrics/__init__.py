@@ -14,6 +14,7 @@ from lookright.metrics.alignment import (
 )
 from lookright.metrics.classification import (
     Accuracy,
+    BalancedAccuracy,
     BrierScore,
     DomainAccuracy,
     ExpectedCalibrationError,
@@ -21,6 +22,7 @@ from lookright.metrics.classification import (
     NegativeLogLikelihood,
     WorstGroupAccuracy,
     accuracy,
+    balanced_accuracy,
     brier_score,
     domain_accuracy,
     expected_calibration_error,
@@ -60,6 +62,7 @@ __all__ = [
     "APCERAtBPCER",
     "Accuracy",
     "AttentionGap",
+    "BalancedAccuracy",
     "BrierScore",
     "Comprehensiveness",
     "Deletion",
@@ -81,6 +84,7 @@ __all__ = [
     "auc",
     "aupr",
     "auroc",
+    "balanced_accuracy",
     "brier_score",
     "class_means",
     "comprehensiveness",

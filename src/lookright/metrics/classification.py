@@ -56,6 +56,19 @@ def worst_group_accuracy(
     return _worst(*_count_groups(logits, label, domain), minimum_size)
 
 
+def balanced_accuracy(logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Mean over the classes that occur of the accuracy of their images; NaN without images.
+
+    Brodersen et al., "The Balanced Accuracy and Its Posterior Distribution", ICPR 2010.
+
+    >>> logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> balanced_accuracy(logits, torch.tensor([0, 0, 0, 0])), balanced_accuracy(logits, torch.tensor([0, 0, 1, 1]))
+    (tensor(0.7500), tensor(0.7500))
+    """
+    correct, count = _count_groups(logits, label, torch.zeros_like(label))
+    return (correct / count).nanmean()
+
+
 def expected_calibration_error(
     logits: Float[Tensor, "B K"], label: Int[Tensor, " B"], *, bins: int = 15
 ) -> Float[Tensor, ""]:
@@ -77,20 +90,26 @@ def brier_score(logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> Float
 
 def negative_log_likelihood(logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> Float[Tensor, ""]:
     """Mean of −log p(label) in nats; lower is better."""
-    return F.cross_entropy(logits.float(), label)
+    return F.cross_entropy(_at_least_two(logits).float(), label)
 
 
 def _correct(logits: Tensor, label: Tensor) -> Tensor:
-    return (logits.argmax(1) == label).float()
+    return (_at_least_two(logits).argmax(1) == label).float()
 
 
 def _squared_error(logits: Tensor, label: Tensor) -> Tensor:
-    probability = logits.float().softmax(1)
-    return (probability - F.one_hot(label, logits.shape[1])).square().sum(1)
+    probability = _at_least_two(logits).float().softmax(1)
+    return (probability - F.one_hot(label, probability.shape[1])).square().sum(1)
+
+
+def _at_least_two(logits: Tensor) -> Tensor:
+    """A single logit z speaks for label 1: the softmax of 0 and z is the sigmoid of z."""
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
 
 
 def _count_groups(logits: Tensor, label: Tensor, domain: Tensor, domains: int | None = None) -> tuple[Tensor, Tensor]:
     """(K, D) each: how many images of a group are right, and how many there are; D: None for as many as occur."""
+    logits = _at_least_two(logits)
     classes = logits.shape[1]
     if domains is None:
         domains = int(domain.max()) + 1 if len(domain) else 1
@@ -111,7 +130,7 @@ def _worst(correct: Tensor, count: Tensor, minimum_size: int) -> Tensor:
 
 def _count_bins(logits: Tensor, label: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     """(bins) each: right images, sum of the confidence, number of images."""
-    confidence = logits.float().softmax(1).amax(1)
+    confidence = _at_least_two(logits).float().softmax(1).amax(1)
     # Bins are (0, 1/m], ..., ((m-1)/m, 1].
     member = F.one_hot((confidence * bins).ceil().long().clamp(1, bins) - 1, bins).float()
     # Sums, not matrix products: those lose counts above 256 under bfloat16 autocast.
@@ -149,7 +168,7 @@ class NegativeLogLikelihood(MeanOverDefined):
 
     def update(self, logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> None:  # type: ignore[override]
         """Count images in."""
-        self.add(F.cross_entropy(logits.float(), label, reduction="none"))
+        self.add(F.cross_entropy(_at_least_two(logits).float(), label, reduction="none"))
 
 
 class GroupAccuracy(Metric):
@@ -207,9 +226,34 @@ class WorstGroupAccuracy(GroupAccuracy):
         super().__init__(classes, domains, **kwargs)
         self.minimum_size = minimum_size
 
+    @property
+    def smallest_group(self) -> int:
+        """How many images the smallest group has that has any; 0 without images."""
+        return int(torch.where(self.count > 0, self.count, self.count.max()).min())
+
     def compute(self) -> Float[Tensor, ""]:
         """Scalar; NaN where no group is large enough."""
         return _worst(self.correct, self.count, self.minimum_size)
+
+
+class BalancedAccuracy(GroupAccuracy):
+    """See `balanced_accuracy`.
+
+    Args:
+        classes: number of labels.
+        kwargs: of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, classes: int, **kwargs: Any) -> None:
+        super().__init__(classes, 1, **kwargs)
+
+    def update(self, logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> None:  # type: ignore[override]
+        """Count images in."""
+        super().update(logits, label, torch.zeros_like(label))
+
+    def compute(self) -> Float[Tensor, ""]:
+        """Scalar; NaN without images."""
+        return (self.correct / self.count).nanmean()
 
 
 class ExpectedCalibrationError(Metric):

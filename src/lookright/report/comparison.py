@@ -1,12 +1,14 @@
 """Methods beside a baseline: for each protocol, model, test split and metric."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from lookright.measures import Measure
 from lookright.report.directory import Study
-from lookright.report.metric import in_order
+from lookright.report.metric import in_order, measure
 from lookright.statistics import Estimate, PairedDifference, holm, mean_interval, paired_difference
 
 
@@ -51,6 +53,7 @@ class Section:
         splits: test splits in the order of the results.
         metrics: columns with a value, in the order of the table of metrics.
         missing: (name, seed, split) that the study plans, or another method has, and that have no row.
+        own_measures: rows of the user's own, by column.
     """
 
     protocol: str
@@ -61,6 +64,11 @@ class Section:
     splits: list[str]
     metrics: list[str]
     missing: list[tuple[str, int, str]]
+    own_measures: Mapping[str, Measure] = field(default_factory=dict)
+
+    def measure(self, column: str) -> Measure:
+        """What a column means."""
+        return measure(column, self.own_measures)
 
     def scores(self, split: str, metric: str) -> list[Score]:
         """All methods that have a value of the metric on the split, the baseline first."""
@@ -133,5 +141,7 @@ def sections(study: Study) -> list[Section]:
             if (name, seed, split) not in have
         ]
         metrics = in_order([metric for metric in study.metrics if rows[metric].notna().any()])
-        found.append(Section(str(protocol), str(model), rows, names, baseline, splits, metrics, missing))
+        found.append(
+            Section(str(protocol), str(model), rows, names, baseline, splits, metrics, missing, study.measures)
+        )
     return found

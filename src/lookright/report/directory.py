@@ -1,8 +1,8 @@
 """Reads the directory of a study, or of one run: results, configuration, environment, evaluation of single images."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from lookright.errors import InputError
+from lookright.measures import Measure
 from lookright.report.selection import RULES
 from lookright.run_directory.file_name import file_name
 
@@ -18,7 +19,7 @@ KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
 TEXT = (*KEYS, "candidate_of", "run")
 OF_SELECTION = {"candidates", *(column for columns in RULES.values() for column in columns)} - {"accuracy"}
-NOT_METRICS = {*TEXT, *OF_SELECTION, "images", "images_with_mask"}
+NOT_METRICS = {*TEXT, *OF_SELECTION, "images", "images_with_mask", "smallest_group"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Study:
         config: text of study.yaml or config.yaml, empty where there is none.
         planned: what `config` lists: `methods`, `seeds`, `protocols`; an empty list where it does not say.
         unfinished: run directories that were begun and have no result yet, relative to `directory`.
+        measures: the rows of the user's own measures that the runs describe, by column.
     """
 
     directory: Path
@@ -40,6 +42,7 @@ class Study:
     config: str
     planned: dict[str, list]
     unfinished: list[str]
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     def environments(self) -> Iterator[dict[str, str]]:
         """environment.json of each run, each entry as a line of text."""
@@ -83,7 +86,7 @@ def read_study(directory: Path) -> Study:
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
-    return Study(directory, results, metrics, text, _planned(text), unfinished)
+    return Study(directory, results, metrics, text, _planned(text), unfinished, _own_measures(directory, results))
 
 
 def read_evaluation(run: Path, split: str) -> Evaluation | None:
@@ -114,6 +117,15 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
             "evaluate the run again"
         )
     return evaluation
+
+
+def _own_measures(directory: Path, results: pd.DataFrame) -> dict[str, Measure]:
+    found: dict[str, Measure] = {}
+    for run in results["run"].unique():
+        path = directory / run / "result.json"
+        if path.is_file():
+            found |= {name: Measure(**row) for name, row in _read_json(path).get("measures", {}).items()}
+    return found
 
 
 def _planned(config: str) -> dict[str, list]:

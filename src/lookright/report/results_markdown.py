@@ -8,7 +8,6 @@ from pathlib import Path
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Study, read_study
-from lookright.report.metric import metric
 from lookright.report.number import decimal, p_value
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
@@ -80,7 +79,7 @@ def _selection(tables: list[Selection]) -> list[str]:
 def _split(section: Section, split: str) -> list[str]:
     columns = section.metrics_of(split)
     scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
-    heads = ["Method", "Seeds", *(_head(column) for column in columns)]
+    heads = ["Method", "Seeds", *(_head(section, column) for column in columns)]
     means = [
         [
             name,
@@ -94,12 +93,14 @@ def _split(section: Section, split: str) -> list[str]:
         differences = [
             [name, *(_difference(scores[column].get(name)) for column in columns)] for name in section.names[1:]
         ]
-        parts.append(_table([f"Difference to {section.baseline}", *map(_head, columns)], differences))
+        parts.append(
+            _table([f"Difference to {section.baseline}", *(_head(section, column) for column in columns)], differences)
+        )
     return parts
 
 
-def _head(column: str) -> str:
-    about = metric(column)
+def _head(section: Section, column: str) -> str:
+    about = section.measure(column)
     return about.label + {True: " ↑", False: " ↓", None: ""}[about.higher_is_better]
 
 

@@ -1,7 +1,6 @@
 """The results in words, no bolder than the numbers allow."""
 
 from lookright.report.comparison import Score, Section
-from lookright.report.metric import metric
 from lookright.report.number import decimal, p_value, percent
 from lookright.statistics import Estimate, PairedDifference
 
@@ -12,7 +11,7 @@ SPLITS = {
     "test": "the test images",
 }
 # Beside accuracy and attention, the metrics that the summary tells; AUROC with other scores is in the tables.
-ALSO_TOLD = {"auroc": "told unknown images from known ones with an", "return": "reached a mean"}
+ALSO_TOLD = {"auroc": "told unknown images from known ones with an"}
 
 
 def split_words(split: str) -> str:
@@ -109,7 +108,7 @@ def _also(section: Section, name: str) -> list[str]:
             if name not in scores:
                 continue
             score, difference = scores[name], scores[name].difference
-            said = f"{name} {verb} {metric(column).label} of {decimal(score.mean.value)}"
+            said = f"{name} {verb} {section.measure(column).label} of {decimal(score.mean.value)}"
             if sum(column in section.metrics_of(other) for other in section.splits) > 1:
                 said += f" on {split_words(split)}"
             if difference is None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from lookright.measures import Measure
 from lookright.report import figure, gallery
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Evaluation, Study, read_evaluation
-from lookright.report.metric import Metric, is_open_set, metric
+from lookright.report.metric import is_open_set
 from lookright.report.sentence import split_words, summary
 from lookright.statistics import Estimate, image_bootstrap
 
@@ -16,6 +17,8 @@ from lookright.statistics import Estimate, image_bootstrap
 MOST_MAPS = 800
 GLANCE = ("accuracy", "worst_group_accuracy", "energy_in_mask", "insertion", "deletion")
 ATTENTION_CAPTION = "Accuracy against attention: small marks are runs, large ones means with their 95 % intervals."
+# A worst group of fewer images says nothing.
+FEW = 10
 PER_IMAGE = {"accuracy": "correct", "energy_in_mask": "energy_in_mask"}
 
 
@@ -37,7 +40,7 @@ class Group:
     """A metric and the methods' lines."""
 
     column: str
-    metric: Metric
+    metric: Measure
     rows: list[Row]
 
     def row(self, name: str) -> Row | None:
@@ -162,7 +165,7 @@ def _over_images(section: Section, evaluations: dict[str, dict[int, Evaluation]]
 
 def _group(section: Section, split: str, column: str) -> Group:
     scores = section.scores(split, column)
-    about = metric(column)
+    about = section.measure(column)
     values = [value for score in scores for value in score.values]
     ends = [end for score in scores for end in (score.mean.low, score.mean.high) if not np.isnan(end)]
     # Two seeds give intervals many times as wide as what was seen: they may leave the axis.
@@ -188,7 +191,7 @@ def _group(section: Section, split: str, column: str) -> Group:
     return Group(column, about, rows)
 
 
-def _verdict(score: Score, about: Metric) -> str:
+def _verdict(score: Score, about: Measure) -> str:
     if not score.is_clear or score.difference is None or about.higher_is_better is None:
         return ""
     return "better" if (score.difference.value > 0) == about.higher_is_better else "worse"
@@ -286,4 +289,6 @@ def _counts(section: Section, split: str) -> str:
         if column in rows and rows[column].notna().any():
             low, high = int(rows[column].min()), int(rows[column].max())
             parts.append(f"{low} {words}" if low == high else f"{low} to {high} {words}")
+    if "smallest_group" in rows and rows["smallest_group"].min() < FEW:
+        parts.append(f"{int(rows['smallest_group'].min())} in the smallest group, whose accuracy is noise")
     return ", ".join(parts)

@@ -15,6 +15,7 @@ from lookright import metrics
 from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
+from lookright.measures import measures_of
 from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
@@ -140,17 +141,14 @@ def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int)
             map = minmax(relu(signed))
             values = {
                 "mask_share": torch.where(mask.amax((1, 2)) > 0, mask.mean((1, 2)), torch.nan),
-                "energy_in_mask": metrics.energy_in_mask(map, mask),
-                "attention_gap": metrics.attention_gap(map, mask),
-                "pointing_game": metrics.pointing_game(map, mask),
-                "iou": metrics.iou(map, mask),
+                **{measure.name: measure.load()(map, mask) for measure in measures_of("alignment", "curves")},
             }
             subset = chosen[part].to(device)
             arguments = (classifier, image[subset], signed[subset], action[subset])
-            for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
-                values[name] = torch.full_like(values["mask_share"], torch.nan)
+            for measure in measures_of("faithfulness", "curves"):
+                values[measure.name] = torch.full_like(values["mask_share"], torch.nan)
                 if subset.any():
-                    values[name][subset] = metrics.auc(curve(*arguments, steps=STEPS))
+                    values[measure.name][subset] = metrics.auc(measure.load()(*arguments, steps=STEPS))
             for name, value in values.items():
                 columns.setdefault(name, []).append(value.cpu())
     return {name: torch.cat(parts).numpy() for name, parts in columns.items()}

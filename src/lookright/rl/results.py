@@ -10,20 +10,17 @@ from matplotlib.figure import Figure
 
 from lookright import statistics
 from lookright.errors import InputError
+from lookright.measures import MEASURES
 from lookright.replacing import replacing
 from lookright.rl.study import collect_results, read_study
 from lookright.run_directory import read_json
 
 METRICS = {
-    "score": ("Normalised return", True),
-    "energy_in_mask": ("Energy in mask", True),
-    "attention_gap": ("Attention gap", True),
-    "pointing_game": ("Pointing game", True),
-    "iou": ("IoU", True),
-    "insertion": ("Insertion", True),
-    "deletion": ("Deletion", False),
+    row.name: row
+    for row in MEASURES.values()
+    if row.kind in ("agents", "alignment", "faithfulness") and row.when in ("always", "curves")
 }
-"""Columns that are aggregated over scenarios, with their names and whether higher is better."""
+"""Columns that are aggregated over scenarios."""
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
@@ -146,8 +143,7 @@ def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
 
 
 def _head(column: str) -> str:
-    label, higher_is_better = METRICS[column]
-    return f"{label} {'↑' if higher_is_better else '↓'}"
+    return f"{METRICS[column].label} {'↑' if METRICS[column].higher_is_better else '↓'}"
 
 
 def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
@@ -160,8 +156,8 @@ def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
 
 def _improvements(table: pd.DataFrame, name: str, baseline: str) -> list[str]:
     cells = [name]
-    for column, (_, higher_is_better) in METRICS.items():
-        sign = 1 if higher_is_better else -1
+    for column, measure in METRICS.items():
+        sign = 1 if measure.higher_is_better else -1
         ours, theirs = (sign * score_matrix(table, method, column) for method in (name, baseline))
         both = _defined(ours) and _defined(theirs)
         cells.append(_estimate(statistics.probability_of_improvement(ours, theirs)) if both else DASH)

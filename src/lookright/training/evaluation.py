@@ -1,7 +1,8 @@
 """What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,12 @@ from torch.utils.data import DataLoader
 from lookright import metrics
 from lookright.attribution import minmax, relu
 from lookright.attribution.maps import explain_prediction
+from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
+from lookright.errors import InputError
+from lookright.measures import Kind, measures_of
+from lookright.metrics.mean import MeanOverDefined
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
 from lookright.training.preprocessing import Preprocessing
@@ -38,6 +43,7 @@ class SplitEvaluation:
         map: (N, h, w), ReLU and min-max normalised, of the predicted class; at most 64 cells high and wide.
         logits: (N, K).
         embedding: (N, D).
+        values: of each measure, over the images for which it is defined; NaN where there is none.
     """
 
     table: pd.DataFrame
@@ -45,33 +51,12 @@ class SplitEvaluation:
     map: Tensor
     logits: Tensor
     embedding: Tensor
+    values: dict[str, float] = field(default_factory=dict)
 
     def summary(self) -> dict[str, float | None]:
-        """Means over the images for which a metric is defined; None where it is defined for no image."""
-        table = self.table
-        known = torch.tensor(table["label_index"].to_numpy()) != UNKNOWN_LABEL
-        label, logits = torch.tensor(table["label_index"].to_numpy())[known], self.logits[known]
-        result: dict[str, float] = {"images": len(table), "images_with_mask": int((table["mask_weight"] > 0).sum())}
-        if len(label):
-            result["accuracy"] = metrics.accuracy(logits, label).item()
-            if (table["domain"] != "").any():
-                domain = torch.tensor(table["domain_index"].to_numpy())[known]
-                result["worst_group_accuracy"] = metrics.worst_group_accuracy(logits, label, domain).item()
-            result["expected_calibration_error"] = metrics.expected_calibration_error(logits, label).item()
-        result |= {column: float(table[column].mean()) for column in table if column in PER_IMAGE}
-        return none_for_nan(result)
-
-
-PER_IMAGE = (
-    "energy_in_mask",
-    "attention_gap",
-    "pointing_game",
-    "iou",
-    "insertion",
-    "deletion",
-    "sufficiency",
-    "comprehensiveness",
-)
+        """What was measured; None where it is defined for no image."""
+        with_mask = int((self.table["mask_weight"] > 0).sum())
+        return none_for_nan({"images": len(self.table), "images_with_mask": with_mask, **self.values})
 
 
 def evaluate_split(
@@ -84,6 +69,7 @@ def evaluate_split(
     faithfulness: Faithfulness = "curves",
     faithfulness_images: int = 0,
     steps: int = 16,
+    further: Sequence[str] = (),
 ) -> SplitEvaluation:
     """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
 
@@ -96,6 +82,7 @@ def evaluate_split(
         faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
         faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
         steps: points of the curves besides the first.
+        further: measures besides, by name in `lookright.measures.MEASURES` or by import path.
     """
     rows = data.rows(split)
     chosen = np.arange(len(rows))
@@ -104,26 +91,35 @@ def evaluate_split(
     is_chosen = torch.zeros(len(rows), dtype=torch.bool)
     is_chosen[chosen] = True
     device = next(classifier.parameters()).device
+    of_split = _of_split(data, rows, faithfulness, further, device)
+    alignment = _functions("alignment", faithfulness, further)
+    of_curves = _functions("faithfulness", faithfulness, further)
     columns: dict[str, list[Tensor]] = {}
     kept: dict[str, list[Tensor]] = {"map": [], "logits": [], "embedding": []}
     curves: dict[str, list[Tensor]] = {}
+    means: dict[str, MeanOverDefined] = {}
     start = 0
     with evaluating(classifier):
         for batch in _on(device, data.loader(split, preprocessing)):
             output, signed = explain_prediction(classifier, batch["image"], map)
-            attention, predicted = minmax(relu(signed)), output.logits.argmax(1)
+            attention, predicted = minmax(relu(signed)), predicted_class(output.logits)
+            known = batch["label"] != UNKNOWN_LABEL
+            for metric, needs_domain in of_split.values():
+                arguments = (output.logits.detach()[known], batch["label"][known])
+                if known.any():
+                    metric.update(*arguments, *([batch["domain"][known]] if needs_domain else []))
             subset = is_chosen[start : start + len(attention)].to(device)
             start += len(attention)
-            values = _alignment(attention, batch)
-            if faithfulness != "none":
-                arguments = (classifier, batch["image"][subset], signed[subset], predicted[subset])
-                for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
-                    points = curve(*arguments, steps=steps)
+            values = {name: _alignment(name, function, attention, batch) for name, function in alignment.items()}
+            for name, function in of_curves.items():
+                given = {"steps": steps} if "steps" in inspect.signature(function).parameters else {}
+                points = function(classifier, batch["image"][subset], signed[subset], predicted[subset], **given)
+                if points.ndim == 2:
                     curves.setdefault(f"{name}_curve", []).append(points.cpu())
-                    values[name] = _spread(metrics.auc(points), subset)
-                if faithfulness == "all":
-                    values["sufficiency"] = _spread(metrics.sufficiency(*arguments), subset)
-                    values["comprehensiveness"] = _spread(metrics.comprehensiveness(*arguments), subset)
+                    points = metrics.auc(points)
+                values[name] = _spread(_one_each(name, points, int(subset.sum())), subset)
+            for name, value in values.items():
+                means.setdefault(name, MeanOverDefined().to(device)).update(value)
             columns_of_batch = {
                 "prediction_index": predicted,
                 "label_index": batch["label"],
@@ -137,20 +133,49 @@ def evaluate_split(
             kept["logits"].append(output.logits.detach().float().cpu())
             kept["embedding"].append(output.embedding.detach().float().cpu())
     table = _table(rows, {name: torch.cat(parts).numpy() for name, parts in columns.items()}, data.classes)
-    means = {name: torch.cat(parts).mean(0).numpy() for name, parts in curves.items()}
-    if means:
-        means["fraction"] = np.linspace(0, 1, steps + 1)
-    return SplitEvaluation(table, means, *(torch.cat(kept[name]) for name in ("map", "logits", "embedding")))
+    mean_curves = {name: torch.cat(parts).mean(0).numpy() for name, parts in curves.items()}
+    if mean_curves:
+        mean_curves["fraction"] = np.linspace(0, 1, steps + 1)
+    summary = {name: metric.compute().item() for name, (metric, _) in of_split.items() if metric.update_called}
+    if "worst_group_accuracy" in summary:
+        summary["smallest_group"] = of_split["worst_group_accuracy"][0].smallest_group
+    summary |= {name: mean.compute().item() for name, mean in means.items()}
+    maps, logits, embedding = (torch.cat(kept[name]) for name in ("map", "logits", "embedding"))
+    return SplitEvaluation(table, mean_curves, maps, logits, embedding, summary)
 
 
-def _alignment(attention: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    values = {
-        "energy_in_mask": metrics.energy_in_mask(attention, batch["mask"]),
-        "attention_gap": metrics.attention_gap(attention, batch["mask"]),
-        "pointing_game": metrics.pointing_game(attention, batch["mask"]),
-        "iou": metrics.iou(attention, batch["mask"]),
-    }
-    return {name: torch.where(batch["mask_weight"] > 0, value, torch.nan) for name, value in values.items()}
+def _functions(kind: Kind, faithfulness: Faithfulness, further: Sequence[str]) -> dict[str, Callable[..., Tensor]]:
+    return {measure.name: measure.load() for measure in measures_of(kind, faithfulness, further)}
+
+
+def _of_split(
+    data: RunData, rows: pd.DataFrame, faithfulness: Faithfulness, further: Sequence[str], device: torch.device
+) -> dict[str, tuple[Any, bool]]:
+    """Metrics over the images of known labels, and whether they need domains."""
+    sizes = {"classes": len(data.classes), "domains": max(len(data.domains), 1)}
+    kinds: list[tuple[Kind, bool]] = [("classification", False)]
+    if "domain" in rows and (rows["domain"] != "").any():
+        kinds.append(("groups", True))
+    found = {}
+    for kind, needs_domain in kinds:
+        for name, metric in _functions(kind, faithfulness, further).items():
+            takes = inspect.signature(metric).parameters
+            made = metric(**{key: size for key, size in sizes.items() if key in takes})
+            found[name] = (made.to(device), needs_domain)
+    return found
+
+
+def _alignment(name: str, function: Callable[..., Tensor], attention: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    takes_ignore = "ignore" in batch and "ignore" in inspect.signature(function).parameters
+    given = {"ignore": batch["ignore"]} if takes_ignore else {}
+    value = _one_each(name, function(attention, batch["mask"], **given), len(attention))
+    return torch.where(batch["mask_weight"] > 0, value, torch.nan)
+
+
+def _one_each(name: str, value: Tensor, images: int) -> Tensor:
+    if value.shape != (images,):
+        raise InputError(f"measure {name!r} gave {tuple(value.shape)} for {images} images; expected one value for each")
+    return value
 
 
 def _table(rows: pd.DataFrame, columns: dict[str, np.ndarray], classes: list[str]) -> pd.DataFrame:

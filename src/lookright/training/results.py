@@ -10,6 +10,7 @@ import torch
 from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
+from lookright.measures import MEASURES, find_measure
 from lookright.run_directory import read_facts, read_json, write_json
 from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
@@ -96,11 +97,15 @@ def evaluate_run(
             faithfulness=settings.evaluation.faithfulness,
             faithfulness_images=settings.evaluation.faithfulness_images,
             steps=settings.evaluation.curve_points,
+            further=settings.evaluation.measures,
         )
         write_evaluation(
             evaluation, loaded, split, out / "evaluation", settings.images.size, settings.evaluation.gallery
         )
         result["splits"][split] = evaluation.summary()
+    rows = [find_measure(name) for name in settings.evaluation.measures]
+    if rows:
+        result["measures"] = {row.name: row.described() for row in rows if row.name not in MEASURES}
     known = [split for split in splits if split not in open_set]
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]

@@ -9,6 +9,7 @@ from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
 from lookright.errors import InputError
+from lookright.measures import find_measure
 from lookright.methods import ERM, Method
 from lookright.ranges import Checked, within
 from lookright.run_directory.settings_file import Group, SettingsFile
@@ -118,6 +119,8 @@ class EvaluationSettings(Group):
             comprehensiveness, too).
         faithfulness_images: number of test images a split on which faithfulness is measured; 0: all.
         curve_points: points of the insertion and deletion curves.
+        measures: what is measured besides: names in `lookright.measures.MEASURES`, or import paths of functions of your
+            own, such as `my.module.dice`.
     """
 
     evaluate: bool = True
@@ -126,10 +129,13 @@ class EvaluationSettings(Group):
     faithfulness: Literal["none", "curves", "all"] = "curves"
     faithfulness_images: int = within(0, least=0)
     curve_points: int = within(16, least=1)
+    measures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         find_map(self.map)
+        for name in self.measures:
+            find_measure(name)
 
 
 @dataclass

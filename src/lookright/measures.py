@@ -1,0 +1,286 @@
+"""Everything that is measured, in one table: evaluation, agents, reports and pages read it.
+
+A new metric is one function (or `torchmetrics.Metric`) and one row. A user's own joins by import path, without a row:
+
+    def dice(map, mask, *, ignore=None):
+        \"\"\"Overlap of mask and positive map.\"\"\"
+        ...
+
+    dice.higher_is_better = True
+
+is measured by `--measures my.module.dice`; its docstring's first line is the sentence that reports show.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lookright.errors import InputError
+
+Kind = Literal["classification", "groups", "alignment", "faithfulness", "open set", "agents"]
+When = Literal["always", "curves", "all", "asked"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One row.
+
+    Attributes:
+        name: of the column in results.csv and of the key in result.json.
+        label: what reports call it.
+        higher_is_better: None where neither direction is, or it is not known.
+        sentence: what it is.
+        kind: where it applies, and what it is called with.
+            `classification`: a `Metric` with `update(logits, label)`, over the images of known labels.
+            `groups`: a `Metric(classes, domains)` with `update(logits, label, domain)`, where the data have domains.
+            `alignment`: `function(map, mask, ignore=)` of (B, h, w), (B, H, W), (B, H, W): one value an image.
+            `faithfulness`: `function(classifier, image, map, target)`: one value an image, or its curve (B, points).
+            The others are computed by their own code and listed for those who show them.
+        function: its import path; empty where several numbers come from one computation.
+        when: `always`; `curves` and `all`: with that setting `faithfulness` or more; `asked`: by name only.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool | None
+    sentence: str
+    kind: Kind
+    function: str = ""
+    when: When = "always"
+
+    def load(self) -> Callable[..., Any]:
+        """The function or class."""
+        return _import(self.function)
+
+    def described(self) -> dict[str, Any]:
+        """The row as JSON takes it."""
+        return asdict(self)
+
+
+_METRICS = "lookright.metrics."
+
+MEASURES: dict[str, Measure] = {
+    row.name: row
+    for row in (
+        Measure(
+            "accuracy",
+            "Accuracy",
+            True,
+            "Share of images whose predicted class is the label.",
+            "classification",
+            _METRICS + "Accuracy",
+        ),
+        Measure(
+            "balanced_accuracy",
+            "Balanced accuracy",
+            True,
+            "Mean of the accuracies of the classes, whatever their sizes.",
+            "classification",
+            _METRICS + "BalancedAccuracy",
+        ),
+        Measure(
+            "worst_group_accuracy",
+            "Worst-group accuracy",
+            True,
+            "Accuracy in the group (label and domain) where it is lowest; of a group of a few images it is noise.",
+            "groups",
+            _METRICS + "WorstGroupAccuracy",
+        ),
+        Measure(
+            "expected_calibration_error",
+            "Calibration error",
+            False,
+            "Mean distance between confidence and accuracy over bins of confidence.",
+            "classification",
+            _METRICS + "ExpectedCalibrationError",
+        ),
+        Measure(
+            "brier_score",
+            "Brier score",
+            False,
+            "Mean squared distance between the predicted probabilities and the label's; 0 to 2.",
+            "classification",
+            _METRICS + "BrierScore",
+        ),
+        Measure(
+            "negative_log_likelihood",
+            "Negative log-likelihood",
+            False,
+            "Mean of −log of the probability that the label was given.",
+            "classification",
+            _METRICS + "NegativeLogLikelihood",
+        ),
+        Measure(
+            "score",
+            "Normalised return",
+            True,
+            "0 is what random play returns, ±1 the agents' return that lies farthest from it.",
+            "agents",
+        ),
+        Measure(
+            "energy_in_mask",
+            "Energy in mask",
+            True,
+            "Share of the attention map's total that lies inside the mask: 1 is all of it.",
+            "alignment",
+            _METRICS + "energy_in_mask",
+        ),
+        Measure(
+            "attention_gap",
+            "Attention gap",
+            True,
+            "Mean of the map inside the mask minus its mean outside: 0 is no preference.",
+            "alignment",
+            _METRICS + "attention_gap",
+        ),
+        Measure(
+            "pointing_game",
+            "Pointing game",
+            True,
+            "Share of images where the map's maximum lies inside the mask.",
+            "alignment",
+            _METRICS + "pointing_game",
+        ),
+        Measure(
+            "iou",
+            "IoU",
+            True,
+            "Overlap of the mask with the map's strongest pixels, as many as the mask has, over their union.",
+            "alignment",
+            _METRICS + "iou",
+        ),
+        Measure(
+            "relevance_rank",
+            "Relevance rank",
+            True,
+            "Share of the map's strongest pixels, as many as the mask has, that lie in the mask.",
+            "alignment",
+            _METRICS + "relevance_rank",
+            "asked",
+        ),
+        Measure(
+            "insertion",
+            "Insertion",
+            True,
+            "Mean probability of the target while pixels are revealed, most attended first.",
+            "faithfulness",
+            _METRICS + "insertion",
+            "curves",
+        ),
+        Measure(
+            "deletion",
+            "Deletion",
+            False,
+            "Mean probability of the target while pixels are removed, most attended first.",
+            "faithfulness",
+            _METRICS + "deletion",
+            "curves",
+        ),
+        Measure(
+            "sufficiency",
+            "Sufficiency",
+            False,
+            "Probability lost when only the most attended pixels are kept: at 0 they suffice.",
+            "faithfulness",
+            _METRICS + "sufficiency",
+            "all",
+        ),
+        Measure(
+            "comprehensiveness",
+            "Comprehensiveness",
+            True,
+            "Probability lost when the most attended pixels are removed: they were needed.",
+            "faithfulness",
+            _METRICS + "comprehensiveness",
+            "all",
+        ),
+        Measure(
+            "auroc",
+            "AUROC",
+            True,
+            "Probability that an unknown image scores as more unknown than a known one; 0.5 is chance.",
+            "open set",
+            _METRICS + "auroc",
+        ),
+        Measure(
+            "aupr",
+            "AUPR",
+            True,
+            "Area under precision and recall of finding the unknown images.",
+            "open set",
+            _METRICS + "aupr",
+        ),
+        Measure(
+            "fpr_at_95_tpr",
+            "FPR at 95 % TPR",
+            False,
+            "Share of the unknown images taken for known where 95 % of the known ones are.",
+            "open set",
+            _METRICS + "fpr_at_tpr",
+        ),
+        Measure(
+            "apcer_at_1_bpcer",
+            "APCER at 1 % BPCER",
+            False,
+            "Share of attacks (unknown images) accepted where at most 1 % of the genuine (known) ones are rejected.",
+            "open set",
+            _METRICS + "apcer_at_bpcer",
+        ),
+    )
+}
+
+
+def find_measure(name: str) -> Measure:
+    """The row of that name, or one for the function or `torchmetrics.Metric` at that import path.
+
+    Its `higher_is_better` says the direction, the first line of its docstring what it is, and the names of what it
+    takes where it applies: `map` and `mask`: alignment; `classifier` and `map`: faithfulness; a class: classification.
+
+    Raises:
+        InputError: there is none, or it takes something else.
+
+    >>> find_measure("lookright.metrics.relevance_rank").kind
+    'alignment'
+    """
+    if name in MEASURES:
+        return MEASURES[name]
+    found = _import(name)
+    if inspect.isclass(found):
+        kind: Kind = "classification"
+    else:
+        takes = set(inspect.signature(found).parameters)
+        if {"map", "mask"} <= takes:
+            kind = "alignment"
+        elif {"classifier", "image", "map", "target"} <= takes:
+            kind = "faithfulness"
+        else:
+            raise InputError(
+                f"measure {name!r} takes {', '.join(sorted(takes)) or 'nothing'}; expected map and mask (alignment), "
+                "or classifier, image, map and target (faithfulness)."
+            )
+    called = name.rpartition(".")[2]
+    sentence = (inspect.getdoc(found) or "A measure of the user's own.").splitlines()[0]
+    return Measure(
+        called, called.replace("_", " "), getattr(found, "higher_is_better", None), sentence, kind, name, "asked"
+    )
+
+
+def measures_of(kind: Kind, faithfulness: str = "all", further: Iterable[str] = ()) -> list[Measure]:
+    """The rows of a kind that a setting of `faithfulness` asks for, and those of `further` names and import paths."""
+    level = {"none": ("always",), "curves": ("always", "curves"), "all": ("always", "curves", "all")}[faithfulness]
+    rows = {row.name: row for row in MEASURES.values() if row.when in level}
+    rows |= {row.name: row for row in map(find_measure, further)}
+    return [row for row in rows.values() if row.kind == kind]
+
+
+def _import(path: str) -> Callable[..., Any]:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name) if module else None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"measure {path!r} cannot be imported: {error}.") from error
+    if not callable(found):
+        raise InputError(f"No measure {path!r}. Expected {', '.join(MEASURES)}, or an import path my.module.my_metric.")
+    return found

@@ -1,0 +1,57 @@
+"""RRR: right for the right reasons, by input gradients."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lookright.attribution.gradient import image_gradient
+from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
+from lookright.classifier import Classifier, Output
+from lookright.errors import require_between
+from lookright.methods.method import Method, Views, require_classes
+
+
+class RRR(Method):
+    """Penalises gradients of log-probabilities where no evidence is: λ · mean_b Σ_d (O_bd ∂/∂x_bd Σ_k log p_bk)².
+
+    Ross, Hughes, Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining their
+    Explanations", IJCAI 2017 (arXiv 1703.03717), equation 1, with O, what must not matter, as the outside of the mask.
+    The sum runs over pixels and channels. The paper sums over the images, too; here it is their mean, so that the scale
+    does not depend on the batch. Weight decay, the paper's third term, is the optimizer's.
+
+    Probabilities are blind to what all logits have in common, so this loss has no free direction in the head. Its
+    gradient is of second order: it needs a model that can be differentiated twice.
+
+    Args:
+        weight: λ. The paper chooses it so that both terms are of one order; the authors' code has values about 1000 for
+            images in [0, 1]. Ours is a start for normalised images; look at the term beside the task's.
+
+    Raises:
+        InputError: a negative weight; in a step, a task without classes.
+    """
+
+    needs = frozenset({"mask", "image_gradient"})
+
+    def __init__(self, weight: float = 10.0) -> None:
+        super().__init__()
+        require_between("weight", weight)
+        self.weight = weight
+
+    def guidance(
+        self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """One term, `rrr`. A batch without masks costs no gradient."""
+        require_classes(self, output, batch["label"])
+        if "mask" in batch:
+            gradient = log_probability_gradient(output)
+            _, outside = mask_on_grid(batch, (gradient.shape[2], gradient.shape[3]))
+            loss = (outside.to(gradient.dtype)[:, None] * gradient).square().sum((1, 2, 3))
+        else:
+            loss = output.logits.new_zeros(len(output.logits))
+        return {"rrr": self.weight * mean_over_masked(loss, mask_weight(batch))}
+
+
+def log_probability_gradient(output: Output) -> Float[Tensor, "B C H W"]:
+    """∂/∂x Σ_k log p_k = Σ_k (1 − K p_k) ∂y_k/∂x, K logits y; in the graph while gradients are enabled."""
+    probability = output.logits.to(torch.promote_types(output.logits.dtype, torch.float32)).softmax(1)
+    return image_gradient(output, 1 - probability.shape[1] * probability)
