@@ -1,4 +1,4 @@
-"""The command line: `lookright demo | train | evaluate | explain | study | report | data | masks | rl`."""
+"""The command line: `lookright COMMAND`, see `lookright --help`."""
 
 import inspect
 import sys
@@ -78,6 +78,63 @@ def explain(run: Path, images: list[Path], out: Path = Path("explanations"), map
 
     for path in explain_images(load_run(run), images, out, map):
         print(path)
+
+
+def predict(
+    run: Path,
+    folder: Path,
+    out: Path = Path("predictions.csv"),
+    overlays: Path | None = None,
+    map: str | None = None,
+    batch_size: int = 32,
+) -> None:
+    """Write class, confidence and where the model looked for each image of a folder, as CSV.
+
+    Args:
+        run: directory of the run.
+        folder: with images; where it has a labels.csv, the images that it names, and how much attention lay in their
+            masks.
+        out: the CSV file to write.
+        overlays: a directory for pictures of the images under their maps.
+        map: such as grad_cam or layer_cam; by default what the run's settings say.
+        batch_size: images at a time.
+    """
+    from lookright.predict import predict_folder
+    from lookright.training.run import load_run
+
+    counts = predict_folder(load_run(run), folder, out, map, overlays, batch_size)
+    print(f"{counts.images} images in {out}")
+    if counts.unreadable:
+        warnings.warn(f"{counts.unreadable} files could not be read; the column problem says why.", stacklevel=2)
+
+
+def export(
+    run: Path,
+    out: Path | None = None,
+    format: Literal["onnx", "safetensors"] = "onnx",
+    images: Path | None = None,
+    map: str | None = None,
+) -> None:
+    """Write a trained run for use without lookright: ONNX with the class map in its graph, or weights with a card.
+
+    Args:
+        run: directory of the run.
+        out: the file to write (onnx) or the folder (safetensors); by default model.onnx or model in the run's
+            directory.
+        format: onnx, or safetensors for the plain model as a folder of the Hugging Face hub's layout.
+        images: a folder of images on which the ONNX file is compared with the run; by default the run's own data.
+        map: the ONNX graph's second output; by default class_map where it has a closed form, and none elsewhere.
+    """
+    from lookright.training.run import load_run
+
+    if format == "safetensors":
+        from lookright.export.hub import export_folder
+
+        print(export_folder(load_run(run), out or run / "model"))
+        return
+    from lookright.export.onnx import export_onnx
+
+    print(export_onnx(load_run(run), out or run / "model.onnx", images, map))
 
 
 def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:
@@ -319,6 +376,8 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "train": train,
     "evaluate": evaluate,
     "explain": explain,
+    "predict": predict,
+    "export": export,
     "study": study,
     "report": report,
     "results": results,

@@ -24,7 +24,7 @@ CHECKED = 20_000
 """Up to so many images are decoded before training unless the user says otherwise."""
 _LOOKED_AT = 32  # masks that tell together what their numbers mean
 _IN_THIS_PROCESS = 500  # samples that are decoded sooner than other processes have started
-_COLUMNS = ("image", "mask", "box", "mask_value", "mask_polarity", "box_format", "box_unit")
+COLUMNS = ("image", "mask", "box", "mask_value", "mask_polarity", "box_format", "box_unit")
 
 
 class Sample(NamedTuple):
@@ -133,7 +133,7 @@ def read_samples(
             mean cannot be decided.
     """
     encoding = folder_encoding(folder, table) if encoding is None else encoding
-    columns = {name: table[name].tolist() for name in _COLUMNS if name in table}
+    columns = {name: table[name].tolist() for name in COLUMNS if name in table}
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     sizes: list[tuple[int, int]] = []
     wrong: dict[int, str] = {}
