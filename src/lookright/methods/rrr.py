@@ -1,10 +1,10 @@
 """RRR: right for the right reasons, by input gradients."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.gradient import image_gradient
+from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output
 from lookright.errors import require_between
@@ -53,5 +53,5 @@ class RRR(Method):
 
 def log_probability_gradient(output: Output) -> Float[Tensor, "B C H W"]:
     """∂/∂x Σ_k log p_k = Σ_k (1 − K p_k) ∂y_k/∂x, K logits y; in the graph while gradients are enabled."""
-    probability = output.logits.to(torch.promote_types(output.logits.dtype, torch.float32)).softmax(1)
+    probability = at_least_float32(output.logits).softmax(1)
     return image_gradient(output, 1 - probability.shape[1] * probability)
