@@ -1,5 +1,8 @@
 """A small double-precision classifier and a batch, for naive loops and finite differences."""
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -35,3 +38,24 @@ def batch() -> dict[str, torch.Tensor]:
         "mask": (torch.rand(5, 8, 8, generator=generator) > 0.6).double(),
         "mask_weight": torch.tensor([1.0, 0.0, 0.5, 1.0, 2.0], dtype=torch.float64),
     }
+
+
+@pytest.fixture
+def check_gradient(classifier) -> Callable[..., None]:
+    """A check that a loss of the classifier has the gradient that finite differences give, at three weights."""
+
+    def check(loss: Callable[[Classifier], torch.Tensor], step: float = 1e-5, rel: float = 1e-2, abs: float = 1e-6):
+        weight = classifier.model.features[0].weight
+        (gradient,) = torch.autograd.grad(loss(classifier), weight)
+        assert gradient.any()
+        for position in [(0, 0, 0, 0), (3, 2, 1, 1), (5, 1, 2, 0)]:
+            values = []
+            for sign in (1, -1):
+                moved = copy.deepcopy(classifier)
+                with torch.no_grad():
+                    moved.model.features[0].weight[position] += sign * step
+                values.append(loss(moved).item())
+            slope = (values[0] - values[1]) / (2 * step)
+            assert gradient[position].item() == pytest.approx(slope, rel=rel, abs=abs)
+
+    return check
