@@ -9,10 +9,14 @@ from lookright.methods.cyborg import CYBORG
 from lookright.methods.dre import DRE
 from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.erm import ERM
+from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.gradia import GRADIA
+from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
+from lookright.methods.provenance import Provenance
+from lookright.methods.r4 import R4
 from lookright.methods.reach import reaches_backbone
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
@@ -27,15 +31,19 @@ __all__ = [
     "DRE",
     "ERM",
     "GRADIA",
+    "R4",
     "RRR",
     "SAGE",
     "SGT",
     "BackgroundSwap",
     "EnergyGuidance",
+    "EvidenceCutMix",
+    "LabelledViews",
     "LearningToLook",
     "Loss",
     "MapGuidance",
     "Method",
+    "Provenance",
     "Sum",
     "Views",
     "reaches_backbone",
