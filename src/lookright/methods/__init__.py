@@ -11,6 +11,7 @@ from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.gradia import GRADIA
+from lookright.methods.group_dro import GroupDRO
 from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
@@ -38,6 +39,7 @@ __all__ = [
     "BackgroundSwap",
     "EnergyGuidance",
     "EvidenceCutMix",
+    "GroupDRO",
     "LabelledViews",
     "LearningToLook",
     "Loss",
