@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lookright.cli import COMMANDS, main
+from lookright.cli import main
+from lookright.cli.main import COMMANDS
 
 
 def train_arguments(data, out, *more):

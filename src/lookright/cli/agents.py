@@ -1,0 +1,68 @@
+"""Commands of agents that play from pixels."""
+
+from pathlib import Path
+
+from lookright.cli.arguments import train_or_resume
+from lookright.cli.figures import print_values
+
+
+def train(arguments: list[str]) -> None:
+    """Train an agent that plays a ViZDoom scenario from pixels, by PPO with a method's guidance."""
+    from lookright.rl.agent_settings import settings_file
+    from lookright.rl.ppo import resume
+    from lookright.rl.ppo import train as train_agent
+
+    print(train_or_resume("rl train", arguments, settings_file, train_agent, resume))
+
+
+def evaluate(run: Path, episodes: int | None = None) -> None:
+    """Measure a trained agent: return, attention, faithfulness.
+
+    Args:
+        run: directory of the run.
+        episodes: to play; by default as many as the run's settings say.
+    """
+    from lookright.rl.evaluate import evaluate as evaluate_agent
+
+    print_values(evaluate_agent(run, episodes))
+
+
+def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = False) -> None:
+    """Write a film of an episode with the agent's attention laid over it.
+
+    Args:
+        run: directory of the run.
+        out: the file to write; by default in the run's directory.
+        episode: which episode, a number that seeds it.
+        greedy: play the likeliest action instead of drawing one.
+    """
+    from lookright.rl.watch import watch
+
+    print(watch(run, out, episode, greedy))
+
+
+def study(config: Path, out: Path | None = None, jobs: int = 1) -> None:
+    """Do the runs of a study of agents that are missing.
+
+    Args:
+        config: the study's YAML file.
+        out: directory of the study; by default `runs/` and the file's name.
+        jobs: runs at a time.
+    """
+    from lookright.rl.agent_study import run_agent_study
+
+    print(run_agent_study(config, out, jobs).to_string(index=False))
+    print(f"Write the results with: lookright rl results {out or Path('runs', config.stem)}")
+
+
+def results(directory: Path, out: Path = Path("results-rl.md")) -> None:
+    """Write the results of a study of agents as a Markdown page with figures.
+
+    Args:
+        directory: of the study.
+        out: the file to write; its figure goes beside it.
+    """
+    from lookright.report.agents_markdown import write_agents
+
+    write_agents(directory, out)
+    print(out)

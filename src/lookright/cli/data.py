@@ -1,0 +1,119 @@
+"""Commands that make, check and convert folders of images and masks."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+
+def bestiary(
+    out: Path,
+    images_per_pair: int = 60,
+    images_at_home: int | None = None,
+    size: int = 96,
+    seed: int = 0,
+    contact_sheet: bool = False,
+) -> None:
+    """Render the built-in data set: creatures of Freedoom in its levels, with exact masks.
+
+    Args:
+        out: the folder to make.
+        images_per_pair: images of each creature in each level.
+        images_at_home: images of each creature in its home level, if more.
+        size: side of an image in pixels.
+        seed: chooses places, headings and distances.
+        contact_sheet: also write contact_sheet.png into the folder.
+    """
+    from lookright.data.bestiary import render_bestiary
+
+    table = render_bestiary(out, images_per_pair=images_per_pair, images_at_home=images_at_home, size=size, seed=seed)
+    print(f"{len(table)} images in {out}")
+    if contact_sheet:
+        sheet(out)
+
+
+def sheet(folder: Path, out: Path | None = None) -> None:
+    """Write a picture of images beside their masks.
+
+    Args:
+        folder: with labels.csv.
+        out: the file to write; by default contact_sheet.png in the folder.
+    """
+    from lookright.data.contact_sheet import contact_sheet
+
+    out = out or folder / "contact_sheet.png"
+    contact_sheet(folder, out)
+    print(out)
+
+
+def index(folder: Path) -> None:
+    """Write labels.csv into a folder of the layout domain/class/image.
+
+    Args:
+        folder: with one folder per domain, and in each one per class.
+    """
+    from lookright.data.domain_folders import index_domain_folders
+
+    print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
+
+
+def check(folder: Path, html: Path | None = None, weights: Path | None = None) -> None:
+    """Tell what is in a folder and what may be wrong with it: bad masks, copies, scenery that gives classes away.
+
+    Args:
+        folder: with labels.csv.
+        html: also write the page with pictures to this file.
+        weights: also write suggested mask weights to this CSV file.
+    """
+    from lookright.data.check import as_text, write_html
+    from lookright.data.check import check as check_folder
+
+    checked = check_folder(folder)
+    print(as_text(checked))
+    if html is not None:
+        write_html(checked, html)
+        print(html)
+    if weights is not None:
+        checked.weights.to_csv(weights, index=False)
+        print(weights)
+
+
+def convert(source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip") -> None:
+    """Write labels.csv, images and masks from COCO, VOC, LabelMe, Label Studio, CVAT, YOLO, Oxford Pets or suffixes.
+
+    Args:
+        source: a file of annotations, or a folder.
+        out: the folder to make.
+        format: coco, label_studio, cvat, voc, oxford_pets, yolo, labelme or suffixes; by default recognised.
+        several: what to do with images on which several labels are marked: skip, or take the largest.
+    """
+    from lookright.data.convert import convert as convert_folder
+
+    table, left_out = convert_folder(source, out, format, several)
+    for reason in left_out[:10]:
+        print(f"Left out: {reason}", file=sys.stderr)
+    if len(left_out) > 10:
+        print(f"Left out: {len(left_out) - 10} more", file=sys.stderr)
+    print(f"{len(table)} images in {out}, {len(left_out)} left out")
+
+
+def vlcs(archive: Path, out: Path) -> None:
+    """Check and unpack DomainBed's archive of VLCS, which is downloaded by hand.
+
+    Args:
+        archive: VLCS.tar.gz.
+        out: the folder to make.
+    """
+    from lookright.data.domain_folders import unpack_vlcs
+
+    print(f"{len(unpack_vlcs(archive, out))} images in {out}")
+
+
+def terra_incognita(out: Path) -> None:
+    """Download DomainBed's selection of the Caltech Camera Traps (6.5 GB).
+
+    Args:
+        out: the folder to make.
+    """
+    from lookright.data.terra_incognita import download_terra_incognita
+
+    print(f"{len(download_terra_incognita(out))} images in {out}")

@@ -1,0 +1,129 @@
+"""Finds the command, calls it, and makes a sentence and an exit code of what goes wrong."""
+
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonargparse
+
+from lookright.cli import agents, classifiers, data, studies
+from lookright.cli.arguments import Command, call, spelled_out
+from lookright.errors import InputError, nearest
+from lookright.interruption import Interrupted, ending_at_sigterm
+
+COMMANDS: dict[str, Command | dict[str, Command]] = {
+    "demo": studies.demo,
+    "train": classifiers.train,
+    "evaluate": classifiers.evaluate,
+    "explain": classifiers.explain,
+    "predict": classifiers.predict,
+    "export": classifiers.export,
+    "study": studies.study,
+    "report": studies.report,
+    "results": studies.results,
+    "data": {
+        "bestiary": data.bestiary,
+        "sheet": data.sheet,
+        "index": data.index,
+        "check": data.check,
+        "convert": data.convert,
+        "vlcs": data.vlcs,
+        "terra_incognita": data.terra_incognita,
+    },
+    "masks": classifiers.masks,
+    "rl": {
+        "train": agents.train,
+        "evaluate": agents.evaluate,
+        "watch": agents.watch,
+        "study": agents.study,
+        "results": agents.results,
+    },
+}
+"""By name; a group is a dict of commands."""
+
+REPORT_BUG = (
+    "lookright: this is a bug of lookright, not of what you typed. What was finished is kept. Please report the lines "
+    "above, and the command, at https://github.com/lookright/lookright/issues."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0: done, 2: bad input, 70: a bug of ours, 130: interrupted, 143: asked to end (SIGTERM)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        with ending_at_sigterm():
+            _run(spelled_out(arguments))
+    except KeyboardInterrupt as error:
+        advice = str(error) or "interrupted. What was finished is kept; the same command goes on from there."
+        print(f"lookright: {advice}", file=sys.stderr)
+        return error.exit_code if isinstance(error, Interrupted) else 130
+    except (InputError, jsonargparse.ArgumentError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lookright: {_readable(error)}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        print(REPORT_BUG, file=sys.stderr)
+        return 70
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"lookright {version('lookright')}")
+        return
+    found: Command | dict[str, Command] | dict[str, Command | dict[str, Command]] = COMMANDS
+    name: list[str] = []
+    while isinstance(found, dict):
+        word = arguments[len(name)] if len(arguments) > len(name) else "--help"
+        if word in ("-h", "--help"):
+            print(_overview(" ".join(name), found))
+            return
+        if word not in found:
+            known = " ".join(["lookright", *name])
+            raise InputError(
+                f"No command {word!r}.{nearest(word, found)} Expected {', '.join(found)}; see {known} --help."
+            )
+        found = found[word]
+        name.append(word)
+    call(found, " ".join(name), arguments[len(name) :])
+
+
+def _overview(group: str, commands: Mapping[str, Any]) -> str:
+    width = max(map(len, commands))
+    lines = [
+        f"  {name:<{width}}  {command.__doc__.splitlines()[0] if callable(command) else ', '.join(command)}"
+        for name, command in commands.items()
+    ]
+    return "\n".join(
+        [
+            f"usage: lookright {group + ' ' if group else ''}COMMAND [--help] [--debug] ...",
+            "",
+            *lines,
+            "",
+            "--help behind a command or a group tells more; --debug shows the traceback of an error.",
+        ]
+    )
+
+
+def _readable(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        return f"The system refuses{where}: {error.strerror or error}. What was finished is kept."
+    from lookright.run_directory.settings_file import readable
+
+    return readable(error)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
