@@ -63,8 +63,8 @@ class EntropyRegulariser(Method):
 def map_entropy(map: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
     """The entropy of the map's positive part over its cells, divided by the largest possible; 0 where there is none.
 
-    >>> map_entropy(torch.tensor([[[1.0, 1.0], [-5.0, -5.0]], [[0.0, 0.0], [9.0, 0.0]]]))
-    tensor([0.5000, 0.0000])
+    >>> map_entropy(torch.tensor([[[1.0, 1.0], [-5.0, -5.0]], [[2.0, 2.0], [2.0, 2.0]]]))
+    tensor([0.5000, 1.0000])
     """
     share = sum_to_one(relu(map))
     # Not torch.special.entr, whose slope at 0 is infinite: cells at 0 get no gradient from the ReLU anyway.
