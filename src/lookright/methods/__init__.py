@@ -7,9 +7,12 @@ from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
 from lookright.methods.cyborg import CYBORG
 from lookright.methods.dre import DRE
+from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
+from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
+from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.labelled_views import LabelledViews
@@ -21,6 +24,7 @@ from lookright.methods.r4 import R4
 from lookright.methods.reach import reaches_backbone
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
+from lookright.methods.saliency_mixup import SaliencyMixup
 from lookright.methods.sgt import SGT
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "CARE",
     "CYBORG",
     "DRE",
+    "EGAT",
     "ERM",
     "GRADIA",
     "R4",
@@ -38,7 +43,9 @@ __all__ = [
     "SGT",
     "BackgroundSwap",
     "EnergyGuidance",
+    "EntropyRegulariser",
     "EvidenceCutMix",
+    "ExplanationConsistency",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",
@@ -46,6 +53,7 @@ __all__ = [
     "MapGuidance",
     "Method",
     "Provenance",
+    "SaliencyMixup",
     "Sum",
     "Views",
     "reaches_backbone",
