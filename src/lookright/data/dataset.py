@@ -159,7 +159,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
 
     One stream over all epochs, so that a training continues at any batch. An incomplete last batch of an epoch is
     dropped, since BatchNorm cannot normalise a single image; a data set smaller than one batch is one batch. Under DDP
-    the processes share out every batch.
+    the processes share out every batch alike.
 
     Args:
         size: number of images.
@@ -186,7 +186,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
     ) -> None:
         self.size = size
-        self.batch_size = min(batch_size, size)
+        self.batch_size = min(batch_size, size) // world_size * world_size
         self.epochs = epochs
         self.seed = seed
         self.start = start

@@ -41,6 +41,11 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
     """
     runs = list(read_study(config).runs(out))
     settings = list(_by_directory(runs).values())
+    if several := [str(out / one.out) for one in settings if one.devices > 1]:
+        raise InputError(
+            f"{several[0]!r} would train on several devices, each of which starts its command again, and a study has "
+            "many runs in one. Set devices to 1 and train several runs at a time with --jobs, or train run by run."
+        )
     open_directory(config, out, settings, read_settings)
     return do_missing(settings, finish_run, partial(collect_results, out, runs), executor, jobs)
 
