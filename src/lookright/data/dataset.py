@@ -12,12 +12,13 @@ from torchvision.transforms import v2
 
 from lookright.batch import Batch
 from lookright.data.samples import Sample
+from lookright.ranges import Checked, within
 
 UNKNOWN_LABEL = -1
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """Random changes of training images, the mask moving with its image.
 
     Attributes:
@@ -27,10 +28,10 @@ class Augmentation:
         greyscale: share of images that lose their colour.
     """
 
-    crop: float = 0.5
+    crop: float = within(0.5, most=1, above=0)
     flip: bool = True
-    colour_jitter: float = 0.2
-    greyscale: float = 0.0
+    colour_jitter: float = within(0.2, least=0, most=1)
+    greyscale: float = within(0.0, least=0, most=1)
 
     def transform(self, size: int) -> v2.Transform:
         """The random transform to a square of `size` pixels."""
