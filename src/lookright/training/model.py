@@ -130,12 +130,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _constructor(name: str) -> Callable[..., nn.Module]:
-    found = imported(name, "model")
+    reason = ""
+    try:
+        found = imported(name, "model")
+    except InputError as error:
+        found, reason = None, f" As a path: {error}"
     if not callable(found):
         similar = timm.list_models(f"*{name.split('.')[-1].split('_')[0]}*")[:5]
         raise InputError(
             f"No model {name!r}. Expected small_cnn, a timm architecture or an import path such as "
-            f"torchvision.models.resnet18." + (f" Similar in timm: {', '.join(similar)}." if similar else "")
+            f"torchvision.models.resnet18." + (f" Similar in timm: {', '.join(similar)}." if similar else "") + reason
         )
     return found
 
