@@ -28,8 +28,8 @@ from torch.distributions import Categorical
 
 from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
+from lookright.rl.agent_settings import PPOSettings
 from lookright.rl.environments import DoomEnvironments, seeds, vectorised
-from lookright.rl.settings import PPOSettings
 from lookright.run_directory.environment import processor
 from lookright.statistics import mean_interval, paired_difference
 

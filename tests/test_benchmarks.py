@@ -29,8 +29,8 @@ def test_every_method_of_a_study_can_be_built(config, tmp_path):
 
 
 def test_agents_of_the_study_can_be_built(tmp_path):
-    rl = pytest.importorskip("lookright.rl.study")
-    from lookright.rl.settings import instantiate
+    rl = pytest.importorskip("lookright.rl.agent_study")
+    from lookright.rl.agent_settings import instantiate
 
-    study = replace(rl.read_study(BENCHMARKS / "studies/rl.yaml"), seeds=[0])
+    study = replace(rl.read_agent_study(BENCHMARKS / "studies/rl.yaml"), seeds=[0])
     assert {instantiate(settings).name for settings in study.runs(tmp_path)} == set(study.methods)

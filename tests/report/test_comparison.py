@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lookright.report.comparison import sections
-from lookright.report.directory import read_study
+from lookright.report.directory import read_results
 from lookright.statistics import holm, mean_interval, paired_difference
 
 
@@ -12,7 +12,7 @@ def study_of(tmp_path):
     def make(rows, **columns):
         table = pd.DataFrame(rows, columns=["name", "seed", "split", "accuracy"]).assign(method=lambda t: t["name"])
         table.assign(**columns).to_csv(tmp_path / "results.csv", index=False)
-        return read_study(tmp_path)
+        return read_results(tmp_path)
 
     return make
 
@@ -30,7 +30,7 @@ def test_differences_are_paired_by_seed_whatever_the_order(study_of):
 
 
 def test_holm_over_the_methods_of_a_split(make_study):
-    (section,) = sections(read_study(make_study(methods={"ERM": 0.7, "A": 0.702, "B": 0.705, "C": 0.8})))
+    (section,) = sections(read_results(make_study(methods={"ERM": 0.7, "A": 0.702, "B": 0.705, "C": 0.8})))
     scores = section.scores("unseen", "accuracy")[1:]
     expected = holm([score.difference.p_value for score in scores])
     assert [score.holm for score in scores] == pytest.approx(expected.tolist())
@@ -68,7 +68,7 @@ def test_a_section_per_protocol_and_model(study_of):
 def test_what_is_planned_and_not_there_is_missing(make_study):
     directory = make_study(seeds=(0, 1))
     (directory / "study.yaml").write_text("methods: {ERM: , CAMAL: , SAGE: }\nseeds: [0, 1, 2]")
-    (section,) = sections(read_study(directory))
+    (section,) = sections(read_results(directory))
     assert section.names == ["ERM", "CAMAL", "SAGE"]
     missing = {(name, seed) for name, seed, _ in section.missing}
     assert missing == {("ERM", 2), ("CAMAL", 2), ("SAGE", 0), ("SAGE", 1), ("SAGE", 2)}

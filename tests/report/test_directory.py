@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from lookright import InputError
-from lookright.report.directory import read_evaluation, read_study
+from lookright.report.directory import read_evaluation, read_results
 
 
 def test_reads_a_study(make_study):
-    study = read_study(make_study())
+    study = read_results(make_study())
     assert len(study.results) == 2 * 3 * 2
     assert study.results["seed"].dtype == int
     assert "my_extra_metric" in study.metrics
@@ -20,7 +20,7 @@ def test_reads_a_study(make_study):
 
 
 def test_reads_a_single_run(make_study):
-    study = read_study(make_study() / "runs/shortcut/1/seed-2")
+    study = read_results(make_study() / "runs/shortcut/1/seed-2")
     assert study.results["name"].unique().tolist() == ["CAMAL"]
     assert study.results["split"].tolist() == ["conflicting", "unseen"]
     assert read_evaluation(study.directory / study.results["run"].iloc[0], "unseen") is not None
@@ -31,7 +31,7 @@ def test_single_run_with_undefined_metric(make_study):
     result = json.loads((run / "result.json").read_text())
     result["splits"]["unseen"]["energy_in_mask"] = None
     (run / "result.json").write_text(json.dumps(result))
-    results = read_study(run).results.set_index("split")
+    results = read_results(run).results.set_index("split")
     assert np.isnan(results.loc["unseen", "energy_in_mask"])
     assert results.loc["conflicting", "energy_in_mask"] > 0
 
@@ -39,15 +39,15 @@ def test_single_run_with_undefined_metric(make_study):
 def test_agents_are_sent_to_their_own_commands(tmp_path):
     (tmp_path / "result.json").write_text('{"scenario": "basic", "return": 1.0}')
     with pytest.raises(InputError, match=f"lookright rl watch {tmp_path}"):
-        read_study(tmp_path)
+        read_results(tmp_path)
     (tmp_path / "results.csv").write_text("scenario,method,seed\nbasic,ERM,0\n")
     with pytest.raises(InputError, match=f"lookright rl results {tmp_path}"):
-        read_study(tmp_path)
+        read_results(tmp_path)
 
 
 def test_text_that_looks_like_a_missing_value_stays_text(make_study):
     directory = make_study(methods={"None": 0.7, "NA": 0.8}, labels=("NA", "null", "nan"))
-    study = read_study(directory)
+    study = read_results(directory)
     assert study.results["name"].unique().tolist() == ["None", "NA"]
     evaluation = read_evaluation(directory / study.results["run"].iloc[0], "unseen")
     assert evaluation.images["label"].tolist()[:3] == ["NA", "null", "nan"]
@@ -55,7 +55,7 @@ def test_text_that_looks_like_a_missing_value_stays_text(make_study):
 
 def test_only_method_seed_and_split_are_required(tmp_path):
     (tmp_path / "results.csv").write_text("method,seed,split,accuracy\nERM,0,test,0.5\n")
-    results = read_study(tmp_path).results
+    results = read_results(tmp_path).results
     assert results["name"].tolist() == ["ERM"]
     assert results["protocol"].tolist() == [""]
 
@@ -64,7 +64,7 @@ def test_runs_without_result_are_listed(make_study):
     directory = make_study()
     shutil.copytree(directory / "runs/shortcut/0/seed-0", directory / "runs/shortcut/0/seed-9")
     (directory / "runs/shortcut/0/seed-9/result.json").unlink()
-    assert read_study(directory).unfinished == ["runs/shortcut/0/seed-9"]
+    assert read_results(directory).unfinished == ["runs/shortcut/0/seed-9"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_malformed_directories_are_named(tmp_path, name, content, message):
         directory.mkdir()
         (directory / name).write_text(content)
     with pytest.raises(InputError, match=message) as caught:
-        read_study(directory)
+        read_results(directory)
     assert str(directory) in str(caught.value)
 
 

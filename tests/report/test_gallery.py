@@ -9,7 +9,7 @@ from PIL import Image
 
 from lookright.report import gallery
 from lookright.report.comparison import sections
-from lookright.report.directory import Evaluation, read_study
+from lookright.report.directory import Evaluation, read_results
 
 SIZE = 32
 
@@ -21,7 +21,7 @@ def pixels(uri):
 @pytest.fixture
 def section(tmp_path):
     (tmp_path / "results.csv").write_text("method,seed,split,accuracy\nERM,0,test,0.5\nCAMAL,0,test,0.6\n")
-    return sections(read_study(tmp_path))[0]
+    return sections(read_results(tmp_path))[0]
 
 
 def evaluation(files, map, mask=None, **columns):

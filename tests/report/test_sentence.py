@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from lookright.report.comparison import sections
-from lookright.report.directory import read_study
+from lookright.report.directory import read_results
 from lookright.report.sentence import summary
 from lookright.statistics import Estimate
 
@@ -18,7 +18,7 @@ def said(tmp_path):
                 values = {metric: series[seed] for metric, series in metrics.items() if seed < len(series)}
                 rows.append({"method": name, "seed": seed, "split": "conflicting"} | values)
         pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
-        (section,) = sections(read_study(tmp_path))
+        (section,) = sections(read_results(tmp_path))
         spoken = summary(section, over_images or {})
         return {name: text.replace("\u202f", " ").replace("\u00a0", " ") for name, text in spoken.items()}
 
@@ -153,7 +153,7 @@ def test_open_set_names_the_split_where_there_are_several(tmp_path):
         for seed in range(3)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
-    (section,) = sections(read_study(tmp_path))
+    (section,) = sections(read_results(tmp_path))
     (text,) = summary(section, {}).values()
     for value, split in (("0.810", "unknown"), ("0.910", "scene")):
         assert f"with an AUROC of {value} on the split “{split}”" in text

@@ -16,9 +16,9 @@ from lookright.classifier import Classifier
 from lookright.errors import InputError
 from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
+from lookright.rl.agent_settings import PPOSettings
 from lookright.rl.environments import DoomEnvironments, EngineError
 from lookright.rl.policy import NatureCNN, Policy, as_image
-from lookright.rl.settings import PPOSettings
 
 
 class Toy(gymnasium.Env):

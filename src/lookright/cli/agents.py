@@ -8,9 +8,9 @@ from lookright.cli.figures import print_values
 
 def train(arguments: list[str]) -> None:
     """Train an agent that plays a ViZDoom scenario from pixels, by PPO with a method's guidance."""
+    from lookright.rl.agent_settings import settings_file
     from lookright.rl.ppo import resume
     from lookright.rl.ppo import train as train_agent
-    from lookright.rl.settings import settings_file
 
     print(train_or_resume("rl train", arguments, settings_file, train_agent, resume))
 
@@ -49,9 +49,9 @@ def study(config: Path, out: Path | None = None, jobs: int = 1) -> None:
         out: directory of the study; by default `runs/` and the file's name.
         jobs: runs at a time.
     """
-    from lookright.rl.study import study
+    from lookright.rl.agent_study import run_agent_study
 
-    print(study(config, out, jobs).to_string(index=False))
+    print(run_agent_study(config, out, jobs).to_string(index=False))
     print(f"Write the results with: lookright rl results {out or Path('runs', config.stem)}")
 
 
@@ -62,7 +62,7 @@ def results(directory: Path, out: Path = Path("results-rl.md")) -> None:
         directory: of the study.
         out: the file to write; its figure goes beside it.
     """
-    from lookright.rl.results import write_results
+    from lookright.report.agents_markdown import write_agents
 
-    write_results(directory, out)
+    write_agents(directory, out)
     print(out)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lookright.measures import Measure
-from lookright.report.directory import Study
+from lookright.report.directory import StudyResults
 from lookright.report.metric import in_order, measure
 from lookright.statistics import Estimate, PairedDifference, holm, mean_interval, paired_difference
 
@@ -121,7 +121,7 @@ class Section:
         return self.splits[0] if accuracy.empty else str(accuracy.idxmin())
 
 
-def sections(study: Study) -> list[Section]:
+def sections(study: StudyResults) -> list[Section]:
     """One section per protocol and model, in the order of the results."""
     found = []
     for (protocol, model), rows in study.results.groupby(["protocol", "model"], sort=False):

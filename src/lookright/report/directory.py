@@ -23,7 +23,7 @@ NOT_METRICS = {*TEXT, *OF_SELECTION, "images", "images_with_mask", "smallest_gro
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyResults:
     """What a directory holds.
 
     Attributes:
@@ -65,7 +65,7 @@ class Evaluation:
     arrays: dict[str, np.ndarray]
 
 
-def read_study(directory: Path) -> Study:
+def read_results(directory: Path) -> StudyResults:
     """Reads the directory of a study (results.csv) or of one run (result.json).
 
     Raises:
@@ -86,7 +86,9 @@ def read_study(directory: Path) -> Study:
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
-    return Study(directory, results, metrics, text, _planned(text), unfinished, _own_measures(directory, results))
+    return StudyResults(
+        directory, results, metrics, text, _planned(text), unfinished, _own_measures(directory, results)
+    )
 
 
 def read_evaluation(run: Path, split: str) -> Evaluation | None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lookright.replacing import replacing
 from lookright.report import figure, gallery
-from lookright.report.directory import Study, read_study
+from lookright.report.directory import StudyResults, read_results
 from lookright.report.number import decimal, p_value, percent
 from lookright.report.selection import CAPTION, selections
 from lookright.report.view import ATTENTION_CAPTION, SectionView, views
@@ -33,7 +33,7 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: where the directory is neither, or a file in it is not what it should be.
     """
-    study = read_study(directory)
+    study = read_results(directory)
     out = directory / "report.html" if out is None else out
     shown = views(study)
     headlines = [view.headline for view in shown]
@@ -80,7 +80,7 @@ def _template() -> Template:
     return environment.get_template("report.html.j2")
 
 
-def _notes(study: Study, shown: list[SectionView]) -> list[str]:
+def _notes(study: StudyResults, shown: list[SectionView]) -> list[str]:
     """What is missing, and what the comparisons rest on therefore."""
     notes = []
     absent = [name for name in map(str, study.planned["protocols"]) if name not in set(study.results["protocol"])]
@@ -93,7 +93,7 @@ def _notes(study: Study, shown: list[SectionView]) -> list[str]:
     return notes
 
 
-def _facts(study: Study) -> str:
+def _facts(study: StudyResults) -> str:
     """What was compared, in numbers."""
     results = study.results
     counts = [
@@ -121,7 +121,7 @@ def _commands(directory: Path) -> list[str]:
     return [*study, f"lookright report {place}"]
 
 
-def _environment(study: Study) -> dict[str, list[str]]:
+def _environment(study: StudyResults) -> dict[str, list[str]]:
     """Each entry of environment.json with the values it takes over the runs."""
     collected: dict[str, list[str]] = {}
     for environment in study.environments():

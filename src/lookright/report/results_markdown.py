@@ -1,13 +1,13 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
-from lookright.report.directory import Study, read_study
+from lookright.report.directory import StudyResults, read_results
+from lookright.report.markdown import DASH, cell, head, table
 from lookright.report.number import decimal, p_value
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
@@ -33,33 +33,33 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
         "with the baseline. ↑: higher is better; ↓: lower is better.",
     ]
     for directory in directories:
-        parts += _study(read_study(directory), directory)
+        parts += _study(read_results(directory), directory)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _study(study: Study, directory: Path) -> list[str]:
+def _study(study: StudyResults, directory: Path) -> list[str]:
     environments = list(study.environments())
     about = []
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(environment[key] for environment in environments if key in environment))
-        about.append(f"- {_cell(key)}: {_cell('; '.join(values))}")
-    parts = [f"## {_cell(directory.name)}"]
+        about.append(f"- {cell(key)}: {cell('; '.join(values))}")
+    parts = [f"## {cell(directory.name)}"]
     if about:
         parts.append("\n".join(about))
     if study.config:
         # Four backticks, so that three in the file do not end it.
         fenced = f"````yaml\n{study.config.strip()}\n````"
         name = directory / "study.yaml"
-        parts.append(f"<details><summary>Configuration ({_cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
+        parts.append(f"<details><summary>Configuration ({cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
     if tables := selections(study.results):
         parts += _selection(tables)
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
-            parts.append(f"### {_cell(title)}")
-        parts += [_cell(sentence) for sentence in summary(section, {}).values()]
+            parts.append(f"### {cell(title)}")
+        parts += [cell(sentence) for sentence in summary(section, {}).values()]
         for split in section.splits:
             parts += _split(section, split)
     return parts
@@ -67,19 +67,19 @@ def _study(study: Study, directory: Path) -> list[str]:
 
 def _selection(tables: list[Selection]) -> list[str]:
     parts = ["### Model selection", CAPTION]
-    for table in tables:
-        accuracies = [[method.name, *map(_interval, method.accuracies)] for method in table.methods]
-        names = [[method.name, *method.chosen] for method in table.methods]
-        parts.append(f"**{_cell(table.title)}**")
-        parts.append(_table(["Accuracy ↑", *table.protocols, "Mean"], accuracies))
-        parts.append(_table(["Chosen (seeds)", *table.protocols], names))
+    for found in tables:
+        accuracies = [[method.name, *map(_interval, method.accuracies)] for method in found.methods]
+        names = [[method.name, *method.chosen] for method in found.methods]
+        parts.append(f"**{cell(found.title)}**")
+        parts.append(table(["Accuracy ↑", *found.protocols, "Mean"], accuracies))
+        parts.append(table(["Chosen (seeds)", *found.protocols], names))
     return parts
 
 
 def _split(section: Section, split: str) -> list[str]:
     columns = section.metrics_of(split)
     scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
-    heads = ["Method", "Seeds", *(_head(section, column) for column in columns)]
+    heads = ["Method", "Seeds", *(head(section.measure(column)) for column in columns)]
     means = [
         [
             name,
@@ -88,24 +88,22 @@ def _split(section: Section, split: str) -> list[str]:
         ]
         for name in section.names
     ]
-    parts = [f"**{_cell(split)}**", _table(heads, means)]
+    parts = [f"**{cell(split)}**", table(heads, means)]
     if len(section.names) > 1:
         differences = [
             [name, *(_difference(scores[column].get(name)) for column in columns)] for name in section.names[1:]
         ]
         parts.append(
-            _table([f"Difference to {section.baseline}", *(_head(section, column) for column in columns)], differences)
+            table(
+                [f"Difference to {section.baseline}", *(head(section.measure(column)) for column in columns)],
+                differences,
+            )
         )
     return parts
 
 
-def _head(section: Section, column: str) -> str:
-    about = section.measure(column)
-    return about.label + {True: " ↑", False: " ↓", None: ""}[about.higher_is_better]
-
-
 def _mean(score: Score | None) -> str:
-    return "–" if score is None else _interval(score.mean)
+    return DASH if score is None else _interval(score.mean)
 
 
 def _interval(mean: Estimate) -> str:
@@ -116,20 +114,10 @@ def _interval(mean: Estimate) -> str:
 
 def _difference(score: Score | None) -> str:
     if score is None or score.difference is None:
-        return "–"
+        return DASH
     difference = score.difference
     value = decimal(difference.value, sign=True)
     if not difference.low <= difference.high:
         return value
     low, high = decimal(difference.low, sign=True), decimal(difference.high, sign=True)
     return f"{value} [{low}, {high}], {p_value(score.holm)}"
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text that ends no cell and no line, and begins no tag."""
-    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " "))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from lookright.measures import Measure
 from lookright.report import figure, gallery
 from lookright.report.comparison import Score, Section, sections
-from lookright.report.directory import Evaluation, Study, read_evaluation
+from lookright.report.directory import Evaluation, StudyResults, read_evaluation
 from lookright.report.metric import is_open_set
 from lookright.report.sentence import split_words, summary
 from lookright.statistics import Estimate, image_bootstrap
@@ -82,7 +82,7 @@ class SectionView:
         return any(row.score.mean.low <= row.score.mean.high for group in self.glance for row in group.rows)
 
 
-def views(study: Study) -> list[SectionView]:
+def views(study: StudyResults) -> list[SectionView]:
     """Everything the page shows, in the order of the results."""
     found = sections(study)
     maps = sum(len(section.splits) * len(section.names) for section in found)
@@ -90,7 +90,7 @@ def views(study: Study) -> list[SectionView]:
     return [_section_view(study, section, index, maximum) for index, section in enumerate(found)]
 
 
-def _section_view(study: Study, section: Section, index: int, maximum: int) -> SectionView:
+def _section_view(study: StudyResults, section: Section, index: int, maximum: int) -> SectionView:
     headline = section.headline_split()
     over_images: dict[tuple[str, str], Estimate] = {}
     splits = []
@@ -127,7 +127,7 @@ def _section_view(study: Study, section: Section, index: int, maximum: int) -> S
     )
 
 
-def _evaluations(study: Study, section: Section, split: str) -> dict[str, dict[int, Evaluation]]:
+def _evaluations(study: StudyResults, section: Section, split: str) -> dict[str, dict[int, Evaluation]]:
     """Per method and seed the evaluation on the split, where it was kept."""
     found: dict[str, dict[int, Evaluation]] = {}
     for name in section.names:

@@ -17,9 +17,9 @@ from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
 from lookright.measures import measures_of
 from lookright.replacing import replacing
+from lookright.rl.agent_settings import PPOSettings, instantiate, read_settings
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
-from lookright.rl.settings import PPOSettings, instantiate, read_settings
 from lookright.run_directory import none_for_nan, read_facts, read_json, read_weights, write_json
 
 EVALUATION_SEED = 1_000_003

@@ -26,10 +26,10 @@ from lookright.batch import Batch
 from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
+from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
-from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.run_directory import MetricsLog, environment, read_checkpoint, save_model, write_checkpoint, write_json
 
 PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")

@@ -135,7 +135,7 @@ def do_missing(
     return table
 
 
-def write_results(table: pd.DataFrame, out: Path) -> pd.DataFrame:
+def write_table(table: pd.DataFrame, out: Path) -> pd.DataFrame:
     """Write `results.csv` of a study's directory; returns the table."""
     with replacing(out / "results.csv") as draft:
         table.to_csv(draft, index=False, float_format="%.6g")

@@ -14,7 +14,7 @@ from lookright.errors import InputError
 from lookright.run_directory import read_json
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
-from lookright.study.grid import do_missing, open_directory, write_results
+from lookright.study.grid import do_missing, open_directory, write_table
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
 from lookright.training.settings import read_settings
@@ -93,7 +93,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
                 rows.append(row | {"run": str(run.directory)})
     table = pd.DataFrame(rows, columns=None if rows else LEADING)
     rest = [column for column in table if column not in LEADING and column != "run"]
-    return write_results(table[[*(c for c in LEADING if c in table), *rest, *(["run"] if "run" in table else [])]], out)
+    return write_table(table[[*(c for c in LEADING if c in table), *rest, *(["run"] if "run" in table else [])]], out)
 
 
 def _cross_validation_accuracy(out: Path, run: PlannedRun) -> float | None:

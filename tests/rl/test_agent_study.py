@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from lookright.errors import InputError
-from lookright.rl.study import read_study, study
+from lookright.rl.agent_study import read_agent_study, run_agent_study
 
 CONFIG = {
     "scenarios": ["basic"],
@@ -19,7 +19,9 @@ def write(path, **changes):
 
 
 def test_runs_go_seed_by_seed(tmp_path):
-    runs = list(read_study(write(tmp_path / "a.yaml", scenarios=["basic", "take_cover"], seeds=[0, 1])).runs(tmp_path))
+    runs = list(
+        read_agent_study(write(tmp_path / "a.yaml", scenarios=["basic", "take_cover"], seeds=[0, 1])).runs(tmp_path)
+    )
     assert [(run.seed, run.scenario, run.name) for run in runs] == [
         (seed, scenario, name) for seed in (0, 1) for scenario in ("basic", "take_cover") for name in ("PPO", "CAMAL")
     ]
@@ -27,29 +29,29 @@ def test_runs_go_seed_by_seed(tmp_path):
 
 
 def test_study_does_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("lookright.rl.study.RANDOM_EPISODES", 1)
+    monkeypatch.setattr("lookright.rl.agent_study.RANDOM_EPISODES", 1)
     out = tmp_path / "study"
-    table = study(write(tmp_path / "a.yaml", methods={"PPO": {"method": "ERM"}}), out)
+    table = run_agent_study(write(tmp_path / "a.yaml", methods={"PPO": {"method": "ERM"}}), out)
     assert table[["scenario", "name", "method", "seed"]].values.tolist() == [["basic", "PPO", "ERM", 0]]
     model, result = out / table["run"][0] / "model.safetensors", out / table["run"][0] / "result.json"
     written, expected = model.stat().st_mtime_ns, result.read_text()
     result.unlink()
-    table = study(write(tmp_path / "b.yaml"), out)
+    table = run_agent_study(write(tmp_path / "b.yaml"), out)
     assert table[["name", "method"]].values.tolist() == [["PPO", "ERM"], ["CAMAL", "CAMAL"]]
     assert model.stat().st_mtime_ns == written
     assert result.read_text() == expected
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), table, check_dtype=False, rtol=1e-4)
     with pytest.raises(InputError, match=r"was done with gamma = 0\.99, and the study now says 0\.5"):
-        study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "gamma": 0.5}), out)
+        run_agent_study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "gamma": 0.5}), out)
 
 
 def test_bad_studies_are_refused(tmp_path):
     with pytest.raises(InputError, match="No file"):
-        read_study(tmp_path / "none.yaml")
+        read_agent_study(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="Unknown key 'environments' .*; expected scenarios, methods, seeds"):
-        read_study(write(tmp_path / "a.yaml", environments=["basic"]))
+        read_agent_study(write(tmp_path / "a.yaml", environments=["basic"]))
     (tmp_path / "b.yaml").write_text("a: [")
     with pytest.raises(InputError, match="Cannot read"):
-        read_study(tmp_path / "b.yaml")
+        read_agent_study(tmp_path / "b.yaml")
     with pytest.raises(InputError, match="No method 'GOOD'"):
-        list(read_study(write(tmp_path / "c.yaml", methods={"GOOD": {}})).runs(tmp_path))
+        list(read_agent_study(write(tmp_path / "c.yaml", methods={"GOOD": {}})).runs(tmp_path))

@@ -6,7 +6,7 @@ import pytest
 from lookright.cli import main
 from lookright.errors import InputError
 from lookright.methods import ALIGN, CAMAL, DRE, GRADIA
-from lookright.rl.settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
+from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 
 
 def test_a_file_gives_the_same_settings_back(tmp_path):

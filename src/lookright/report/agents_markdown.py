@@ -12,7 +12,9 @@ from lookright import statistics
 from lookright.errors import InputError
 from lookright.measures import MEASURES
 from lookright.replacing import replacing
-from lookright.rl.study import collect_results, read_study
+from lookright.report.markdown import DASH, head
+from lookright.report.markdown import table as markdown_table
+from lookright.rl.agent_study import collect_results, read_agent_study
 from lookright.run_directory import read_json
 
 METRICS = {
@@ -24,8 +26,6 @@ METRICS = {
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
-
-DASH = "–"
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def score_matrix(table: pd.DataFrame, name: str, column: str) -> np.ndarray:
     return matrix.reindex(columns=table["scenario"].unique()).to_numpy(dtype=float)
 
 
-def write_results(directory: Path, out: Path) -> None:
+def write_agents(directory: Path, out: Path) -> None:
     """Write a study as a Markdown page, and its figure beside it as SVG.
 
     Args:
@@ -62,7 +62,7 @@ def write_results(directory: Path, out: Path) -> None:
     """
     if not (directory / "random.json").is_file():
         raise InputError(f"No results of agents in {str(directory)!r}. Expected the directory of lookright rl study.")
-    grid = read_study(directory / "study.yaml")
+    grid = read_agent_study(directory / "study.yaml")
     names = list(grid.methods)
     runs = list(grid.runs(directory))
     table = _comparable(collect_results(runs, directory), names, directory)
@@ -89,12 +89,14 @@ def write_results(directory: Path, out: Path) -> None:
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
         "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario. A dash: not "
         "defined in every scenario, or not measured.",
-        _table(["Method", *map(_head, METRICS)], [_aggregates(table, name) for name in names]),
+        markdown_table(["Method", *map(head, METRICS.values())], [_aggregates(table, name) for name in names]),
     ]
     if len(names) > 1:
         parts += [
             f"Probability that an agent of the method is better than one of {names[0]}, with 95 % intervals.",
-            _table(["Method", *map(_head, METRICS)], [_improvements(table, name, names[0]) for name in names[1:]]),
+            markdown_table(
+                ["Method", *map(head, METRICS.values())], [_improvements(table, name, names[0]) for name in names[1:]]
+            ),
         ]
     parts += [
         f"![Performance profiles and learning curves]({figure.name})",
@@ -106,13 +108,18 @@ def write_results(directory: Path, out: Path) -> None:
     ]
     measures = [column for column in METRICS if column != "score"]
     columns = ["return", *measures, "mask_share", "frames_without_map"]
-    heads = ["Return ↑", *map(_head, measures), "Mask's share of the frame", "Frames without a map"]
+    heads = [
+        "Return ↑",
+        *(head(METRICS[column]) for column in measures),
+        "Mask's share of the frame",
+        "Frames without a map",
+    ]
     for scenario, rows in table.groupby("scenario", sort=False):
         means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
         parts += [
             f"## {scenario}",
             f"Mean over seeds with the 95 % t interval. Random play returns {rows['random_return'].iloc[0]:.4g}.",
-            _table(["Method", *heads], means),
+            markdown_table(["Method", *heads], means),
         ]
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -140,10 +147,6 @@ def _comparable(table: pd.DataFrame, names: list[str], directory: Path) -> pd.Da
 def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
     paths = [directory / run / "environment.json" for run in runs]
     return list(dict.fromkeys(read_json(path, ["device"])["device"] for path in paths))
-
-
-def _head(column: str) -> str:
-    return f"{METRICS[column].label} {'↑' if METRICS[column].higher_is_better else '↓'}"
 
 
 def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
@@ -182,11 +185,6 @@ def _mean(values: pd.Series) -> str:
     if np.isnan(estimate.low):
         return f"{estimate.value:.4g}"
     return f"{estimate.value:.4g} ± {(estimate.high - estimate.low) / 2:.2g}"
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from lookright import statistics
 from lookright.errors import InputError
-from lookright.rl.results import score_matrix, with_scores, write_results
+from lookright.report.agents_markdown import score_matrix, with_scores, write_agents
 
 RANDOM = {"basic": -100.0, "take_cover": 200.0}
 BEST = {"basic": 100.0, "take_cover": 300.0}
@@ -68,7 +68,7 @@ def table_of(shares):
 
 
 def page_of(directory, out):
-    write_results(directory, out)
+    write_agents(directory, out)
     return out.read_text()
 
 
@@ -150,7 +150,7 @@ def test_unfinished_study_keeps_what_every_method_has_finished(directory, tmp_pa
     for seed in range(3):
         unfinish("take_cover", "CAMAL", seed)
     with pytest.raises(InputError, match="no scenario and seed where each of PPO, CAMAL has a result"):
-        write_results(directory, tmp_path / "c.md")
+        write_agents(directory, tmp_path / "c.md")
     assert not (tmp_path / "c.md").exists()
 
 
@@ -168,12 +168,12 @@ def test_agents_evaluated_on_different_numbers_of_episodes_are_refused(directory
     path = directory / "runs" / "basic" / "CAMAL" / "seed-1" / "evaluation" / "episodes.csv"
     pd.read_csv(path).head(1).to_csv(path, index=False)
     with pytest.raises(InputError, match=r"different numbers of episodes \(.*: 2, runs/basic/CAMAL/seed-1: 1\)"):
-        write_results(directory, tmp_path / "a.md")
+        write_agents(directory, tmp_path / "a.md")
 
 
 def test_directory_without_agents_is_refused(tmp_path):
     with pytest.raises(InputError, match="No results of agents"):
-        write_results(tmp_path, tmp_path / "out.md")
+        write_agents(tmp_path, tmp_path / "out.md")
     (tmp_path / "results.csv").write_text("protocol,name\n")
     with pytest.raises(InputError, match="No results of agents"):
-        write_results(tmp_path, tmp_path / "out.md")
+        write_agents(tmp_path, tmp_path / "out.md")

@@ -8,13 +8,13 @@ from typing import Any
 import jsonargparse
 import pandas as pd
 
+from lookright.rl.agent_settings import parse_settings, read_settings
 from lookright.rl.environments import SCENARIOS
 from lookright.rl.evaluate import evaluate_policy, read_result
 from lookright.rl.ppo import resume, train
-from lookright.rl.settings import parse_settings, read_settings
 from lookright.run_directory import read_json, write_json
 from lookright.study.config import run_path
-from lookright.study.grid import do_missing, open_directory, read_grid, write_results
+from lookright.study.grid import do_missing, open_directory, read_grid, write_table
 
 RANDOM_EPISODES = 50
 """Played by an agent that presses buttons at random, for the zero of the normalised score."""
@@ -51,7 +51,7 @@ class AgentStudy:
                     yield parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
 
 
-def read_study(path: Path) -> AgentStudy:
+def read_agent_study(path: Path) -> AgentStudy:
     """Read a study's YAML file.
 
     Raises:
@@ -60,7 +60,7 @@ def read_study(path: Path) -> AgentStudy:
     return read_grid(path, AgentStudy, ("methods",))
 
 
-def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
+def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
     """Train and evaluate every agent of a study that is not finished, and write `results.csv`.
 
     A run that was interrupted is resumed; one that fails is reported, and the others go on.
@@ -77,11 +77,11 @@ def study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.DataFrame:
         InputError: a bad study, `out` holds runs with other settings, or some runs failed.
     """
     out = out or Path("runs", config.stem)
-    grid = read_study(config)
+    grid = read_agent_study(config)
     runs = list(grid.runs(out))
     open_directory(config, out, runs, read_settings)
     _play_at_random(grid, out)
-    return do_missing(runs, finish_run, lambda: write_results(collect_results(runs, out), out), jobs=jobs)
+    return do_missing(runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:

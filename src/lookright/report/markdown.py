@@ -1,0 +1,31 @@
+"""Tables of Markdown pages."""
+
+import re
+from collections.abc import Sequence
+
+from lookright.measures import Measure
+
+DASH = "–"
+"""Stands where there is no figure."""
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures.
+
+    >>> print(table(["Method", "IoU"], [["a | b", "0.5"]]))
+    | Method | IoU |
+    | --- | ---: |
+    | a \\| b | 0.5 |
+    """
+    lines = [list(map(cell, heads)), ["---"] + ["---:"] * (len(heads) - 1), *(list(map(cell, row)) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(text: str) -> str:
+    """Text that ends no cell and no line, and begins no tag."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " "))
+
+
+def head(measure: Measure) -> str:
+    """The label of a measure, with an arrow to where it is better."""
+    return measure.label + {True: " ↑", False: " ↓", None: ""}[measure.higher_is_better]
