@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lookright import Classifier
+from lookright import Classifier, Method
 
 
 class SmallNetwork(nn.Module):
@@ -59,3 +59,22 @@ def check_gradient(classifier) -> Callable[..., None]:
             assert gradient[position].item() == pytest.approx(slope, rel=rel, abs=abs)
 
     return check
+
+
+@pytest.fixture
+def train_alone(classifier, batch) -> Callable[..., list[float]]:
+    """Trains the classifier on one term of a method, and gives the term's value in each step."""
+
+    def train(method: Method, name: str, steps: int = 30, lr: float = 1e-2) -> list[float]:
+        optimizer = torch.optim.Adam(classifier.parameters(), lr)
+        method.attach(classifier, optimizer)
+        values = []
+        for _ in range(steps):
+            term = method(classifier, batch).terms[name]
+            optimizer.zero_grad()
+            term.backward()
+            optimizer.step()
+            values.append(term.item())
+        return values
+
+    return train

@@ -7,8 +7,11 @@ from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
 from lookright.methods.cyborg import CYBORG
 from lookright.methods.dre import DRE
+from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
+from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
+from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
@@ -16,6 +19,7 @@ from lookright.methods.method import Loss, Method, Sum, Views
 from lookright.methods.reach import reaches_backbone
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
+from lookright.methods.saliency_mixup import SaliencyMixup
 from lookright.methods.sgt import SGT
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "CARE",
     "CYBORG",
     "DRE",
+    "EGAT",
     "ERM",
     "GRADIA",
     "RRR",
@@ -32,10 +37,13 @@ __all__ = [
     "SGT",
     "BackgroundSwap",
     "EnergyGuidance",
+    "EntropyRegulariser",
+    "ExplanationConsistency",
     "LearningToLook",
     "Loss",
     "MapGuidance",
     "Method",
+    "SaliencyMixup",
     "Sum",
     "Views",
     "reaches_backbone",
