@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 
@@ -159,6 +160,15 @@ def test_files_that_are_no_images_say_what_to_do(tmp_path, suffix):
     (tmp_path / f"i.{suffix}").write_bytes(b"something else")
     with pytest.raises(InputError, match="convert"):
         read_image(tmp_path / f"i.{suffix}")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path(os.devnull), tmp_path):
+        with pytest.raises(InputError, match="is a folder, a pipe or a device. Expected an image file"):
+            read_image(path)
+    with pytest.raises(InputError, match="No file 'nowhere.png'.$"):
+        read_image(Path("nowhere.png"))
 
 
 def test_paths_from_other_systems_are_explained(tmp_path):

@@ -251,6 +251,26 @@ def test_class_means_of_other_data_are_those_of_the_runs_own_training(open_set_r
     assert splits == expected
 
 
+def test_class_means_come_from_where_the_data_has_moved(open_set_run, tmp_path, monkeypatch):
+    expected = evaluate_run(open_set_run, splits=["test", "unknown"], out=tmp_path / "before")["splits"]
+    own = open_set_run.settings.data
+    shutil.copytree(own, tmp_path / "moved")
+    monkeypatch.setattr(open_set_run.settings, "data", tmp_path / "gone")
+    moved = evaluate_run(open_set_run, tmp_path / "moved", ["test", "unknown"], out=tmp_path / "after")["splits"]
+    assert moved == expected
+
+
+def test_data_that_has_changed_since_the_training_does_not_replace_the_result(own_squares, settings, tmp_path):
+    trained = train(settings(own_squares, tmp_path / "run", epochs=1, faithfulness="none"))
+    before = evaluate_run(trained)
+    table = pd.read_csv(own_squares / "labels.csv")
+    table[(table["split"] != "test") | (table["label"] == "red")].to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="has changed since.*--out"):
+        evaluate_run(trained)
+    assert json.loads((tmp_path / "run/result.json").read_text()) == before
+    assert evaluate_run(trained, out=tmp_path / "of_changed")["splits"]["test"]["images"] == 2
+
+
 def test_class_means_are_those_of_the_training_images(open_set_run):
     data = load_data(open_set_run.settings.data, open_set_run.settings.protocol, 0, classes=open_set_run.classes)
     means = training_class_means(open_set_run.classifier, data, open_set_run.preprocessing)

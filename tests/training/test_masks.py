@@ -9,6 +9,7 @@ from PIL import Image
 
 from lookright import InputError
 from lookright.data.images import read_mask
+from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.training.masks import write_masks
 from lookright.training.run import load_run, train
@@ -48,6 +49,15 @@ def test_another_method_trains_on_them(trained, squares, settings, tmp_path):
     write_masks(trained, squares, tmp_path / "masked")
     run = train(settings(tmp_path / "masked", tmp_path / "camal", method="CAMAL", epochs=1))
     assert (pd.read_csv(run.directory / "metrics.csv")["train/camal"].dropna() != 0).all()
+
+
+def test_images_that_are_relative_links_are_found_again(trained, own_squares, tmp_path):
+    (own_squares / "images").rename(own_squares / "annex")
+    (own_squares / "images").mkdir()
+    for path in (own_squares / "annex").iterdir():
+        (own_squares / "images" / path.name).symlink_to(f"../annex/{path.name}")
+    table = write_masks(trained, own_squares, tmp_path / "made")
+    assert len(read_samples(tmp_path / "made", read_table(tmp_path / "made"))[0]) == len(table)
 
 
 @pytest.mark.parametrize("outside", ["../elsewhere.png", "/elsewhere.png"])

@@ -49,6 +49,29 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         build_model("small_cnn", 3, "nowhere.pth")
 
 
+OTHERS = {
+    "nested": lambda state: {"epoch": 3, "state_dict": state},
+    "lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+    "before num_batches_tracked": lambda state: {key: value for key, value in state.items() if "num_b" not in key},
+    "a backbone alone": lambda state: {f"backbone.{key}": value for key, value in state.items() if "fc." not in key},
+}
+
+
+@pytest.mark.parametrize("form", OTHERS)
+def test_weights_as_others_keep_them_are_loaded(tmp_path, form):
+    state = timm.create_model("resnet10t", num_classes=10).state_dict()
+    torch.save(OTHERS[form](state), tmp_path / "weights.pth")
+    model, *_ = build_model("resnet10t", 2, str(tmp_path / "weights.pth"))
+    for key, value in model.state_dict().items():
+        assert "fc." in key or "num_batches" in key or torch.equal(value, state[key])
+
+
+def test_a_pickled_model_is_refused(tmp_path):
+    torch.save(build_model("small_cnn", 2)[0], tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="without running code that they may hold.*torch.save.model.state_dict"):
+        build_model("small_cnn", 2, str(tmp_path / "weights.pth"))
+
+
 def test_a_backbone_of_other_classes_keeps_its_fresh_head(tmp_path):
     model, *_ = build_model("small_cnn", 3, arguments={"width": 8})
     torch.save(model.state_dict(), tmp_path / "three.pth")

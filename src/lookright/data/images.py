@@ -226,10 +226,12 @@ def _named(path: Path | Sequence[Path]) -> str:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file; whatever is wrong with it while it is read is said in a sentence."""
     try:
+        if not path.exists():
+            raise InputError(f"No file {str(path)!r}.{_similar(path)}")
+        if not path.is_file():  # opening a pipe or a device may never end
+            raise InputError(f"{str(path)!r} is a folder, a pipe or a device. Expected an image file.")
         with Image.open(path) as image:
             yield image
-    except FileNotFoundError:
-        raise InputError(f"No file {str(path)!r}, which labels.csv names.{_similar(path)}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{str(path)!r} is too large: {error} Cut it into tiles, or make it smaller.") from None
     except InputError:
@@ -238,9 +240,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         if path.suffix.lower() in CONVERSIONS and not path.is_dir():
             raise InputError(f"{str(path)!r} is {CONVERSIONS[path.suffix.lower()]}.") from None
         raise InputError(
-            f"Cannot read {str(path)!r}: {error}. Expected a whole image file; repair or remove it, "
-            "or go on without such files with --skip-unreadable."
+            f"Cannot read {str(path)!r} as an image: {_reason(error)}. Expected a whole image file."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is in no format that Pillow knows"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _similar(path: Path) -> str:

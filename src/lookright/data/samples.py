@@ -24,6 +24,7 @@ CHECKED = 20_000
 """Up to so many images are decoded before training unless the user says otherwise."""
 _LOOKED_AT = 32  # masks that tell together what their numbers mean
 _IN_THIS_PROCESS = 500  # samples that are decoded sooner than other processes have started
+_REMEDY = "Mend it or its row of labels.csv, or train without such images: --skip-unreadable."
 COLUMNS = ("image", "mask", "box", "mask_value", "mask_polarity", "box_format", "box_unit")
 
 
@@ -142,7 +143,7 @@ def read_samples(
             sizes.append(_check_header(folder, row, encoding))
         except InputError as error:
             if not skip_unreadable:
-                raise
+                raise InputError(f"{error} {_REMEDY}") from error
             wrong[index] = str(error)
             sizes.append((0, 0))
     samples = Samples(folder, columns, encoding, SampleCache(sizes, cache) if cache > 0 else None)
@@ -152,7 +153,7 @@ def read_samples(
         good = [index for index in range(len(rows)) if index not in wrong]
         for index, message in _decode_all(samples, good):
             if not skip_unreadable:
-                raise InputError(message)
+                raise InputError(f"{message} {_REMEDY}")
             wrong[index] = message
         if key and not wrong:
             remember(key)

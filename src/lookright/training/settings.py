@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lookright.attribution.maps import find_map
+from lookright.data.balance import Balance
 from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
@@ -23,6 +24,8 @@ class ImageSettings(Group):
         size: side of the square that images are resized to, in pixels.
         augmentation: random changes of training images.
         mask_share: share of the masked training images that keep their mask, drawn by the seed.
+        balance: draw them, with replacement, so that each `class`, `group` or `class_and_domain` comes up alike; None
+            takes every image once an epoch.
         mask_control: wrong masks on purpose, for training images only: `Inverted`, `RandomImage` or `Uniform`.
         skip_unreadable: go on without images that cannot be read, and count them.
     """
@@ -30,6 +33,7 @@ class ImageSettings(Group):
     size: int = within(224, least=1, most=8192)
     augmentation: Augmentation = field(default_factory=Augmentation)
     mask_share: float = within(1.0, least=0, most=1)
+    balance: Balance | None = None
     mask_control: MaskControl | None = None
     skip_unreadable: bool = False
 
