@@ -11,13 +11,13 @@ A new metric is one function (or `torchmetrics.Metric`) and one row. A user's ow
 is measured by `--measures my.module.dice`; its docstring's first line is the sentence that reports show.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from lookright.errors import InputError
+from lookright.errors import InputError, nearest
+from lookright.import_path import imported
 
 Kind = Literal["classification", "groups", "alignment", "faithfulness", "model", "open set", "agents"]
 When = Literal["always", "curves", "all", "asked"]
@@ -299,11 +299,10 @@ def measures_of(kind: Kind, faithfulness: str = "all", further: Iterable[str] = 
 
 
 def _import(path: str) -> Callable[..., Any]:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"measure {path!r} cannot be imported: {error}.") from error
+    found = imported(path, "measure")
     if not callable(found):
-        raise InputError(f"No measure {path!r}. Expected {', '.join(MEASURES)}, or an import path my.module.my_metric.")
+        raise InputError(
+            f"No measure {path!r}.{nearest(path, MEASURES)} Expected {', '.join(MEASURES)}, or an import path "
+            "my.module.my_metric."
+        )
     return found

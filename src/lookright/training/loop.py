@@ -97,7 +97,7 @@ class TrainingLoop:
         self.loggers = loggers
         self.log = MetricsLog(settings.out / "metrics.csv")
         self.is_due, self.written = False, -1
-        step = TrainingStep(classifier, method, settings.optimisation.freeze_batchnorm)
+        step = TrainingStep(classifier, method, settings.optimisation.freeze_batchnorm, settings.optimisation.task)
         if settings.machine.devices > 1 and fabric.device.type == "cuda":
             step = torch.nn.SyncBatchNorm.convert_sync_batchnorm(step)
         self.optimizer = build_optimizer(classifier, method, settings.optimisation)

@@ -215,7 +215,8 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     seed_everything(settings.seed, verbose=False)
     model, mean, std = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     preprocessing = Preprocessing(settings.images.size, mean, std)
-    try_out(model, preprocessing, len(data.classes), min(2, settings.optimisation.batch_size))
+    images = min(2, settings.optimisation.batch_size)
+    try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model)
