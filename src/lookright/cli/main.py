@@ -1,5 +1,6 @@
 """Finds the command, calls it, and makes a sentence and an exit code of what goes wrong."""
 
+import os
 import sys
 import traceback
 import warnings
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # --method my_method.MyMethod; at the end, so that it hides no package
     try:
         with ending_at_sigterm():
             _run(spelled_out(arguments))

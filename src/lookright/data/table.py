@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import posixpath
+import re
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +55,7 @@ def read_table(folder: Path) -> pd.DataFrame:
         raise InputError(f"{str(path)!r} has a header and no rows. Expected one row per image.")
     for column in ("label", "split", "domain", "group"):
         _require_distinct_names(table, column, path)
+    _require_one_label(table, path)
     _require_one_row_per_image(table, path)
     has_evidence = pd.Series(False, index=table.index)
     for column in ("mask", "box"):
@@ -97,6 +100,20 @@ def _require_distinct_names(table: pd.DataFrame, column: str, path: Path) -> Non
             raise InputError(
                 f"The column {column!r} of {str(path)!r} has both {other!r} and {name!r}; write them alike, or "
                 "rename one."
+            )
+
+
+def _require_one_label(table: pd.DataFrame, path: Path) -> None:
+    """Refuse cells of several labels, `cat|dog`, each of which is in another cell, too."""
+    names = table["label"].unique().tolist()
+    parts = {name: {part.strip() for part in re.split(r"[|;]", name)} for name in names}
+    count = Counter(part for name in names for part in parts[name])
+    for name in names:
+        if len(parts[name]) > 1 and all(count[part] > 1 for part in parts[name]):
+            line = int((table["label"] == name).to_numpy().argmax()) + 2
+            raise InputError(
+                f"label {name!r} in line {line} of {str(path)!r} names several labels; an image has one here. Make a "
+                "data set for each label, or train on several in a loop of your own with task=tasks.multi_label."
             )
 
 

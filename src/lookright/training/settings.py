@@ -1,5 +1,6 @@
 """All settings of a run, in groups. A file or a command line names each by itself: `epochs`, not `schedule.epochs`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from lookright.measures import find_measure
 from lookright.methods import ERM, Method
 from lookright.ranges import Checked, within
 from lookright.run_directory.settings_file import Group, SettingsFile
+from lookright.tasks import cross_entropy
 
 
 @dataclass
@@ -51,6 +53,8 @@ class OptimisationSettings(Group):
         momentum: of SGD.
         clip: largest norm of the gradient; 0 does not clip.
         freeze_batchnorm: keep BatchNorm in eval mode with the statistics of the weights it came with.
+        task: the loss of each image from logits and labels: the import path of a function, or of a class and its
+            arguments, such as `{class_path: lookright.tasks.CrossEntropy, init_args: {label_smoothing: 0.1}}`.
     """
 
     batch_size: int = within(64, least=1)
@@ -61,6 +65,7 @@ class OptimisationSettings(Group):
     momentum: float = within(0.9, least=0, most=1)
     clip: float = within(1.0, least=0)
     freeze_batchnorm: bool = False
+    task: Callable[..., Any] = cross_entropy
 
     def __post_init__(self) -> None:
         super().__post_init__()
