@@ -4,6 +4,7 @@ from .classifier import Classifier, Output
 from .errors import InputError
 from .methods import (
     ADL,
+    AIM,
     ALIGN,
     CAMAL,
     CARE,
@@ -13,6 +14,7 @@ from .methods import (
     EGAT,
     ERM,
     GRADIA,
+    HSPLID,
     JTT,
     R4,
     RRR,
@@ -37,6 +39,7 @@ from .methods import (
 
 __all__ = [
     "ADL",
+    "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
@@ -46,6 +49,7 @@ __all__ = [
     "EGAT",
     "ERM",
     "GRADIA",
+    "HSPLID",
     "JTT",
     "R4",
     "RRR",
