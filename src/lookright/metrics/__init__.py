@@ -30,6 +30,13 @@ from lookright.metrics.classification import (
     negative_log_likelihood,
     worst_group_accuracy,
 )
+from lookright.metrics.evidence import (
+    RelativeForegroundSensitivity,
+    accuracy_under_noise,
+    evidence_accuracy,
+    relative_foreground_sensitivity,
+    scenery_accuracy,
+)
 from lookright.metrics.faithfulness import (
     Comprehensiveness,
     Deletion,
@@ -75,10 +82,12 @@ __all__ = [
     "IoU",
     "NegativeLogLikelihood",
     "PointingGame",
+    "RelativeForegroundSensitivity",
     "RelevanceRank",
     "Sufficiency",
     "WorstGroupAccuracy",
     "accuracy",
+    "accuracy_under_noise",
     "apcer_at_bpcer",
     "attention_gap",
     "auc",
@@ -93,6 +102,7 @@ __all__ = [
     "embedding_distance",
     "energy",
     "energy_in_mask",
+    "evidence_accuracy",
     "expected_calibration_error",
     "fpr_at_tpr",
     "group_accuracy",
@@ -101,7 +111,9 @@ __all__ = [
     "maximum_softmax",
     "negative_log_likelihood",
     "pointing_game",
+    "relative_foreground_sensitivity",
     "relevance_rank",
+    "scenery_accuracy",
     "sufficiency",
     "worst_group_accuracy",
 ]
