@@ -42,7 +42,8 @@ class Measure:
             `model`: `function(classifier)`: one value a run.
             The others are computed by their own code and listed for those who show them.
         function: its import path; empty where several numbers come from one computation.
-        when: `always`; `evidence`: with that setting; `curves` and `all`: with that setting `faithfulness` or more; `asked`: by name only.
+        when: `always`; `evidence`: with that setting; `curves` and `all`: with the setting `faithfulness` of that name or
+            more; `asked`: by name only.
     """
 
     name: str
@@ -327,7 +328,7 @@ def of_contrast(row: Measure) -> Measure:
 def measures_of(
     kind: Kind, faithfulness: str = "all", further: Iterable[str] = (), evidence: bool = True
 ) -> list[Measure]:
-    """The rows of a kind that the settings `faithfulness` and `evidence` ask for, and `further` ones by name or path."""
+    """The rows of a kind that the settings `faithfulness` and `evidence` ask for, and `further` names and paths."""
     level = {"none": ("always",), "curves": ("always", "curves"), "all": ("always", "curves", "all")}[faithfulness]
     asked = (*level, "evidence") if evidence else level
     rows = {row.name: row for row in MEASURES.values() if row.when in asked}

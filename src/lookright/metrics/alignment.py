@@ -138,8 +138,8 @@ def _weights(map: Tensor, mask: Tensor, ignore: Tensor | None) -> tuple[Tensor, 
     return inside_and_outside(mask, ignore)
 
 
-def inside_and_outside(mask: Float[Tensor, "B H W"], ignore: Ignore = None) -> tuple[Tensor, Tensor]:
-    """How much each pixel counts as inside and as outside: M·(1 − I) and (1 − M)·(1 − I).
+def inside_and_outside(mask: Tensor, ignore: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """How much each pixel (B, H, W) counts as inside and as outside: M·(1 − I) and (1 − M)·(1 − I).
 
     Raises:
         InputError: values out of [0, 1], or `ignore` of another shape.
