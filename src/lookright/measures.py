@@ -42,7 +42,7 @@ class Measure:
             `model`: `function(classifier)`: one value a run.
             The others are computed by their own code and listed for those who show them.
         function: its import path; empty where several numbers come from one computation.
-        when: `always`; `evidence`: with that setting; `curves` and `all`: with the setting `faithfulness` of that name or
+        when: `always`; `evidence`: with that setting; `curves` and `all`: with the setting `faithfulness` of that or
             more; `asked`: by name only.
     """
 
