@@ -62,6 +62,13 @@ from lookright.metrics.open_set import (
     fpr_at_tpr,
     maximum_softmax,
 )
+from lookright.metrics.saliency import (
+    auc_judd,
+    correlation,
+    kl_divergence,
+    normalised_scanpath_saliency,
+    similarity,
+)
 
 __all__ = [
     "AUPR",
@@ -91,12 +98,14 @@ __all__ = [
     "apcer_at_bpcer",
     "attention_gap",
     "auc",
+    "auc_judd",
     "aupr",
     "auroc",
     "balanced_accuracy",
     "brier_score",
     "class_means",
     "comprehensiveness",
+    "correlation",
     "deletion",
     "domain_accuracy",
     "embedding_distance",
@@ -108,12 +117,15 @@ __all__ = [
     "group_accuracy",
     "insertion",
     "iou",
+    "kl_divergence",
     "maximum_softmax",
     "negative_log_likelihood",
+    "normalised_scanpath_saliency",
     "pointing_game",
     "relative_foreground_sensitivity",
     "relevance_rank",
     "scenery_accuracy",
+    "similarity",
     "sufficiency",
     "worst_group_accuracy",
 ]

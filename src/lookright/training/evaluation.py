@@ -135,10 +135,13 @@ def evaluate_split(
                 values[name] = _spread(_one_each(name, points, int(subset.sum())), subset)
             masked = known & (batch["mask_weight"] > 0)
             if masked.any():
-                shown = {key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch}
+                shown: dict[str, Any] = {
+                    key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
+                }
+                shown["generator"] = generator
                 for name, measure in of_evidence.items():
                     takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
-                    given = {key: value for key, value in (shown | {"generator": generator}).items() if key in takes}
+                    given = {key: value for key, value in shown.items() if key in takes}
                     if isinstance(measure, Metric):
                         measure.update(classifier, **given)
                     else:
@@ -182,7 +185,7 @@ def _of_evidence(
     """Functions of each image, and metrics, which are told how the images were normalised."""
     found: dict[str, Callable[..., Any]] = {}
     for row in measures_of("evidence", faithfulness, further, asked):
-        measure = row.load()
+        measure: Any = row.load()
         if inspect.isclass(measure):
             takes = inspect.signature(measure).parameters
             measure = measure(**{key: getattr(preprocessing, key) for key in ("mean", "std") if key in takes})
