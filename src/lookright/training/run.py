@@ -218,7 +218,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
-    classifier = Classifier(model)
+    classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
     method, steps = settings.method, _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
