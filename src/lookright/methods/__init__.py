@@ -16,8 +16,11 @@ from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
+from lookright.methods.gals import GALS
+from lookright.methods.grad_mask import GradMask
 from lookright.methods.gradia import GRADIA
 from lookright.methods.group_dro import GroupDRO
+from lookright.methods.haics import HAICS
 from lookright.methods.hsplid import HSPLID
 from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
@@ -43,7 +46,9 @@ __all__ = [
     "DRE",
     "EGAT",
     "ERM",
+    "GALS",
     "GRADIA",
+    "HAICS",
     "HSPLID",
     "JTT",
     "R4",
@@ -56,6 +61,7 @@ __all__ = [
     "EntropyRegulariser",
     "EvidenceCutMix",
     "ExplanationConsistency",
+    "GradMask",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",
