@@ -14,6 +14,7 @@ from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
+from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
@@ -46,6 +47,7 @@ __all__ = [
     "EntropyRegulariser",
     "EvidenceCutMix",
     "ExplanationConsistency",
+    "Graft",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",
