@@ -167,7 +167,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
 
     One stream over all epochs, so that a training continues at any batch. An incomplete last batch of an epoch is
     dropped, since BatchNorm cannot normalise a single image; a data set smaller than one batch is one batch. Under DDP
-    the processes share out every batch.
+    the processes share out every batch alike.
 
     Args:
         size: number of images.
@@ -197,7 +197,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         weights: Sequence[float] | None = None,
     ) -> None:
         self.size = size
-        self.batch_size = min(batch_size, size)
+        self.batch_size = min(batch_size, size) // world_size * world_size
         self.epochs = epochs
         self.seed = seed
         self.start = start

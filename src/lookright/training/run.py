@@ -1,7 +1,6 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
 import copy
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -32,7 +31,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
-from lookright.training.devices import require_device, start_fabric
+from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop
 from lookright.training.model import build_model, try_out
@@ -74,11 +73,11 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
-    if _is_first_process():
+    if rank() == 0:
         require_empty(settings.out)
     data = _load_training_data(settings)
     classifier, preprocessing = _build(settings, data)  # complains before anything is written
-    if not _is_first_process():
+    if rank() > 0:
         return _fit(settings, data, classifier, preprocessing, checkpoint=None)
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out):
@@ -97,7 +96,7 @@ def resume(out: Path) -> TrainedRun:
     """
     settings = instantiate(read_settings(out / "config.yaml"))
     settings.out = out
-    with only_writer(out) if _is_first_process() else nullcontext():
+    with only_writer(out) if rank() == 0 else nullcontext():
         if (out / "model.safetensors").is_file():
             raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
         remove_drafts(out)
@@ -211,7 +210,7 @@ def _require_needs(settings: RunSettings, data: RunData) -> None:
 
 
 def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
-    require_device(settings.machine)
+    require_device(settings.machine, settings.optimisation.batch_size)
     seed_everything(settings.seed, verbose=False)
     model, mean, std = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     preprocessing = Preprocessing(settings.images.size, mean, std)
@@ -240,7 +239,7 @@ def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBa
         settings.schedule.epochs,
         settings.seed,
         start=start,
-        rank=int(os.environ.get("LOCAL_RANK", 0)),
+        rank=rank(),
         world_size=settings.machine.devices,
         weights=draw_weights(data.rows("train"), balance) if (balance := settings.images.balance) else None,
     )
@@ -273,12 +272,12 @@ def _fit(
         _training_loader(settings, data, preprocessing, batches), _validation_loader(settings, data, preprocessing)
     )
     seconds = time.perf_counter() - started
+    end_further_processes(fabric)
     classifier.cpu().eval()
-    if fabric.is_global_zero:
-        facts = _facts(settings, data, preprocessing, loop.progress)
-        if facts["val_accuracy"] is not None and settings.schedule.select == "best":
-            classifier.model.load_state_dict(loop.progress.best_weights)
-        save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
+    facts = _facts(settings, data, preprocessing, loop.progress)
+    if facts["val_accuracy"] is not None and settings.schedule.select == "best":
+        classifier.model.load_state_dict(loop.progress.best_weights)
+    save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
 
 
@@ -314,10 +313,6 @@ def _facts(settings: RunSettings, data: RunData, preprocessing: Preprocessing, p
         "val_accuracy": accuracy if validates else None,
         "step": progress.best_step if validates and best else progress.step,
     }
-
-
-def _is_first_process() -> bool:
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:
