@@ -4,6 +4,7 @@ from .classifier import Classifier, Output
 from .errors import InputError
 from .methods import (
     ADL,
+    AIM,
     ALIGN,
     CAMAL,
     CARE,
@@ -12,6 +13,7 @@ from .methods import (
     EGAT,
     ERM,
     GRADIA,
+    HSPLID,
     R4,
     RRR,
     SAGE,
@@ -35,6 +37,7 @@ from .methods import (
 
 __all__ = [
     "ADL",
+    "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
@@ -43,6 +46,7 @@ __all__ = [
     "EGAT",
     "ERM",
     "GRADIA",
+    "HSPLID",
     "R4",
     "RRR",
     "SAGE",

@@ -26,7 +26,7 @@ every_method = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__na
 
 @pytest.fixture
 def classifier(classifier: Classifier) -> Classifier:
-    return classifier.float()
+    return Classifier(classifier.model.float(), input_size=(3, 8, 8))
 
 
 @pytest.fixture

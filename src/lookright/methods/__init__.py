@@ -1,6 +1,7 @@
 """Training methods: each adds its guidance to the task's loss."""
 
 from lookright.methods.adl import ADL
+from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
@@ -16,6 +17,7 @@ from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
 from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
+from lookright.methods.hsplid import HSPLID
 from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
@@ -30,6 +32,7 @@ from lookright.methods.sgt import SGT
 
 __all__ = [
     "ADL",
+    "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
@@ -38,6 +41,7 @@ __all__ = [
     "EGAT",
     "ERM",
     "GRADIA",
+    "HSPLID",
     "R4",
     "RRR",
     "SAGE",

@@ -222,7 +222,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
-    classifier = Classifier(model)
+    classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
     method = settings.method
     add_to_seeds(method, settings.seed)
     count_groups(method, data.group_sizes)
