@@ -19,6 +19,7 @@ from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gals import GALS
 from lookright.methods.grad_mask import GradMask
 from lookright.methods.gradia import GRADIA
+from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.haics import HAICS
 from lookright.methods.hsplid import HSPLID
@@ -62,6 +63,7 @@ __all__ = [
     "EvidenceCutMix",
     "ExplanationConsistency",
     "GradMask",
+    "Graft",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",
