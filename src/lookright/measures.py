@@ -66,6 +66,8 @@ class Measure:
 _METRICS = "lookright.metrics."
 CONTRAST = "contrast_"
 """Before the name of an alignment measure: the same of the contrast map, measured beside the map of the setting."""
+FLAT = "flat_"
+"""Before the name of an alignment measure: what a map scores that is the same everywhere, the floor to compare with."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row

@@ -60,6 +60,11 @@ def test_every_number_is_what_the_metrics_give_image_by_image(run, squares):
     assert summary["energy_in_mask"] == pytest.approx(table["energy_in_mask"].dropna().mean())
     assert summary["evidence_accuracy"] == pytest.approx(table["evidence_accuracy"].dropna().mean())
     assert table["evidence_accuracy"].isna().tolist() == (table["mask_weight"] == 0).tolist()
+    masks = [dataset[row]["mask"] / 255 for row in range(len(table)) if table["mask_weight"][row] > 0]
+    shares = [mask.mean().item() for mask in masks if mask.any()]
+    assert summary["flat_energy_in_mask"] == pytest.approx(sum(shares) / len(shares), abs=1e-4)
+    assert summary["flat_attention_gap"] == pytest.approx(0, abs=1e-6)
+    assert "flat_energy_in_mask" not in table
     assert summary["images_with_mask"] == (table["mask_weight"] > 0).sum() < len(table)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from lookright.errors import InputError
-from lookright.measures import Measure
+from lookright.measures import FLAT, Measure
 from lookright.report.selection import RULES
 from lookright.run_directory.file_name import file_name
 
@@ -82,7 +82,8 @@ def read_results(directory: Path) -> StudyResults:
             f"{str(directory)!r} holds neither results.csv (a study) nor result.json (a finished run); "
             "give the directory that `lookright study` or `lookright train` wrote"
         )
-    metrics = [name for name in map(str, results) if name not in NOT_METRICS and results[name].notna().any()]
+    no_metrics = NOT_METRICS | {FLAT + name for name in map(str, results)}
+    metrics = [name for name in map(str, results) if name not in no_metrics and results[name].notna().any()]
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""

@@ -1,5 +1,6 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,6 +89,9 @@ def _split(section: Section, split: str) -> list[str]:
         ]
         for name in section.names
     ]
+    floors = [section.floor(split, column) for column in columns]
+    if not all(map(math.isnan, floors)):
+        means.append(["a flat map", "", *map(decimal, floors)])
     parts = [f"**{cell(split)}**", table(heads, means)]
     if len(section.names) > 1:
         differences = [

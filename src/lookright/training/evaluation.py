@@ -22,7 +22,7 @@ from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.errors import InputError
-from lookright.measures import CONTRAST, Kind, measures_of
+from lookright.measures import CONTRAST, FLAT, Kind, measures_of
 from lookright.metrics.mean import MeanOverDefined
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
@@ -76,7 +76,7 @@ def evaluate_split(
     """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
 
     Alignment is measured on two maps of the same forward: the one that `map` says, and `attribution.contrast` of the
-    class map, which no vector added to every row of the head changes.
+    class map, which no vector added to every row of the head changes. What a flat map scores stands beside.
 
     Args:
         classifier: put into eval mode while measuring.
@@ -146,7 +146,11 @@ def evaluate_split(
                         measure.update(classifier, **given)
                     else:
                         values[name] = _spread(_one_each(name, measure(classifier, **given), int(masked.sum())), masked)
-            for name, value in values.items():
+            flat = {
+                FLAT + name: _alignment(name, function, torch.ones_like(attention), batch)
+                for name, function in alignment.items()
+            }
+            for name, value in (values | flat).items():
                 means.setdefault(name, MeanOverDefined().to(device)).update(value)
             columns_of_batch = {
                 "prediction_index": predicted,
