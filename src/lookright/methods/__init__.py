@@ -17,6 +17,7 @@ from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
+from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.hsplid import HSPLID
 from lookright.methods.jtt import JTT
@@ -56,6 +57,7 @@ __all__ = [
     "EntropyRegulariser",
     "EvidenceCutMix",
     "ExplanationConsistency",
+    "Graft",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",

@@ -19,7 +19,8 @@ from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
 from lookright.training.settings import read_settings
 
-LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask"]
+COST = ["epochs", "train_seconds"]
+LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask", *COST]
 
 
 def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int = 1) -> pd.DataFrame:
@@ -84,6 +85,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
         if path.is_file():
             result = read_json(path, ("name", "method", "model", "seed", "val_accuracy", "splits"))
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
+            cost = {key: result.get(key) for key in COST}
             last_step, share = result.get("last_step", {}), result.get("common_share")
             selection = {
                 "candidate_of": run.candidate_of,
@@ -93,7 +95,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
                 "oracle_accuracy": last_step.get(ORACLE_SPLIT),
             }
             for split, values in result["splits"].items():
-                row = {"protocol": run.protocol, **described, "split": split, **values, "common_share": share}
+                row = {"protocol": run.protocol, **described, "split": split, **values, **cost, "common_share": share}
                 row |= selection | {"last_step_accuracy": last_step.get(split)} if run.candidate_of else {}
                 rows.append(row | {"run": str(run.directory)})
     table = pd.DataFrame(rows, columns=None if rows else LEADING)

@@ -157,6 +157,7 @@ def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
         "seed": settings.seed,
         "map": map,
         "val_accuracy": facts["val_accuracy"],
+        "epochs": facts.get("epochs"),
         "train_seconds": facts["train_seconds"],
         "splits": {},
     }

@@ -34,6 +34,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
+from lookright.training.cost import step_cost
 from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop
@@ -41,6 +42,9 @@ from lookright.training.model import build_model, try_out
 from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
+
+COUNTED_IMAGES, COUNTED_STEPS = 8, 8
+"""Of which a method's cost is taken."""
 
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
 
@@ -236,17 +240,33 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
-    method, steps = settings.method, _steps(_batches(settings, data), settings)
+    method = settings.method
+    add_to_seeds(method, settings.seed)
+    count_groups(method, data.group_sizes)
+    method.attach(classifier)
+    if settings.schedule.budget:
+        settings.schedule.epochs = _affordable_epochs(settings, data, preprocessing, classifier)
+    steps = _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
         raise InputError(
             f"{type(method).__name__} only begins after {warmup} steps of warming up, and this training "
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
-    add_to_seeds(settings.method, settings.seed)
-    count_groups(settings.method, data.group_sizes)
-    method.attach(classifier)
     return classifier, preprocessing
+
+
+def _affordable_epochs(
+    settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier
+) -> int:
+    """How many epochs of the method cost as many operations as `budget` epochs of plain training."""
+    budget, rows = settings.schedule.budget, data.rows("train").reset_index(drop=True)
+    first = rows.sort_values("mask_weight", ascending=False, kind="stable").index[:COUNTED_IMAGES]
+    dataset = data.dataset("train", preprocessing.size)
+    batch = preprocessing.collate()([dataset[row] for row in first])
+    steps = max(1, round(budget * len(rows) / settings.optimisation.batch_size / settings.optimisation.accumulate))
+    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
 
 
 def _train_before(settings: RunSettings, data: RunData) -> None:
@@ -260,7 +280,7 @@ def _train_before(settings: RunSettings, data: RunData) -> None:
     method, epochs = asked
     out = settings.out / "first"
     if not (out / "finish.json").is_file():
-        schedule = replace(settings.schedule, epochs=epochs, patience=0, select="last")
+        schedule = replace(settings.schedule, epochs=epochs, budget=0.0, patience=0, select="last")
         first = replace(settings, out=out, method=method, schedule=schedule)
         out.mkdir(exist_ok=True)
         remove_drafts(out)
@@ -366,6 +386,7 @@ def _facts(settings: RunSettings, data: RunData, preprocessing: Preprocessing, p
         "std": preprocessing.std,
         "size": preprocessing.size,
         "fingerprint": data.fingerprint,
+        "epochs": settings.schedule.epochs,
         "val_accuracy": accuracy if validates else None,
         "step": progress.best_step if validates and best else progress.step,
     }

@@ -79,6 +79,8 @@ class ScheduleSettings(Group):
 
     Attributes:
         epochs: passes over the training images.
+        budget: in place of `epochs`: the operations that the training may take, in epochs of plain training; a method
+            whose step takes three times as many gets a third of the epochs. 0: `epochs` counts.
         lr_warmup: share of the training over which the learning rate rises linearly; it then falls to 0 as a cosine.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
         select: weights to hand out: `best` on the validation split, or `last`.
@@ -86,6 +88,7 @@ class ScheduleSettings(Group):
     """
 
     epochs: int = within(20, least=1)
+    budget: float = within(0.0, least=0)
     lr_warmup: float = within(0.1, least=0, most=1)
     patience: int = within(0, least=0)
     select: Literal["best", "last"] = "best"
