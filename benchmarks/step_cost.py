@@ -337,7 +337,7 @@ def fill_in(index: str) -> str:
         if len(cells) > 6 and (name := cells[1].strip().lstrip("[").split("]")[0]) in known:
             needs = [word for need, word in TOLD.items() if need in known[name].needs]
             cells[4] = f" {', '.join(needs) or 'nothing'} "
-            cells[6] = f" {time[name]:.2f} " if name in time else " "
+            cells[6] = f" {time[name]:.1f} " if name in time else " "
             line = "|".join(cells)
         lines.append(line)
     return "\n".join(lines) + "\n"
