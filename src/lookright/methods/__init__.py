@@ -22,6 +22,7 @@ from lookright.methods.gradia import GRADIA
 from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.haics import HAICS
+from lookright.methods.harmonization import Harmonization
 from lookright.methods.hsplid import HSPLID
 from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
@@ -65,6 +66,7 @@ __all__ = [
     "GradMask",
     "Graft",
     "GroupDRO",
+    "Harmonization",
     "LabelledViews",
     "LearningToLook",
     "Loss",
