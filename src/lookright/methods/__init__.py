@@ -3,6 +3,7 @@
 from lookright.methods.adl import ADL
 from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
+from lookright.methods.alternating import Alternating
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
@@ -57,6 +58,7 @@ __all__ = [
     "RRR",
     "SAGE",
     "SGT",
+    "Alternating",
     "BackgroundSwap",
     "DivisiveDecisions",
     "EnergyGuidance",
