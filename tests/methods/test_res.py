@@ -115,6 +115,14 @@ def test_evidence_and_nuisance_are_two_sides_and_neither_is_none(classifier, bat
     assert all(parameter.grad.isfinite().all() for parameter in classifier.parameters())
 
 
+@pytest.mark.parametrize("impute", ["blur", "learned"])
+def test_spreads_as_finely_in_bfloat16(batch, impute):
+    method, inside = RES(impute=impute), batch["mask"].reshape(5, 4, 2, 4, 2).mean((2, 4)).float()
+    expected = method._spread(batch, inside)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(method._spread(batch, inside), expected)
+
+
 def test_a_negative_slack_is_refused():
     with pytest.raises(InputError, match="slack=-1"):
         RES(slack=-1.0)

@@ -93,25 +93,24 @@ class RES(MapGuidance):
 
     def _spread(self, batch: Batch, inside: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
         """h(M)."""
-        if self.kernel is None:
+        height, width = inside.shape[1:]
+        with torch.autocast(inside.device.type, enabled=False):
+            if self.kernel is not None:
+                fine, _ = mask_on_grid(batch, (4 * height, 4 * width))
+                spread = functional.conv2d(fine[:, None].to(self.kernel.dtype), self.kernel, stride=4, padding=2)
+                return minmax(spread[:, 0]).to(inside.dtype)
             kernel = inside.new_tensor([0.25, 0.5, 0.25])
-            padded = functional.pad(
-                inside[:, None], (1, 1, 1, 1), "reflect" if min(inside.shape[1:]) > 1 else "replicate"
-            )
+            edge = "reflect" if min(height, width) > 1 else "replicate"
+            padded = functional.pad(inside[:, None], (1, 1, 1, 1), edge)
             blurred = functional.conv2d(padded, (kernel[:, None] * kernel)[None, None])[:, 0]
             most = blurred.amax((1, 2), keepdim=True)
             return blurred / torch.where(most > 0, most, 1.0)
-        height, width = inside.shape[1:]
-        fine, _ = mask_on_grid(batch, (4 * height, 4 * width))
-        with torch.autocast(fine.device.type, enabled=False):
-            spread = functional.conv2d(fine[:, None].to(self.kernel.dtype), self.kernel, stride=4, padding=2)
-        return minmax(spread[:, 0]).to(inside.dtype)
 
 
 def most_kept(map: Float[Tensor, "B h w"], side: Float[Tensor, "B h w"]) -> Float[Tensor, ""]:
     """The threshold a that cells keep to best: the share of side 1 with A ≥ a plus the share of side −1 with A < a.
 
-    Tried are the values of the cells, and of side −1 a little more than these. Without cells of a side it is 0.
+    Tried are the values of the cells, and of side −1 a little more than these. Where no cell has a side it is 0.
 
     >>> most_kept(torch.tensor([[[0.1, 0.3, 0.4, 0.9]]]), torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]]))
     tensor(0.3001)
