@@ -1,10 +1,12 @@
 import copy
+import warnings
 
 import pytest
 import torch
 
 from lookright import ADL, CAMAL, ERM, RRR, SAGE, Alternating, BackgroundSwap, InputError
 from lookright.perturb import Noise
+from lookright.training.step import Held, TrainingStep
 
 
 def train(method, classifier, batch, steps):
@@ -66,6 +68,16 @@ def test_it_goes_on_in_the_turn_where_a_checkpoint_left(classifier, batch):
     restored = Alternating(CAMAL(), label_steps=2)
     restored.load_state_dict(method.state_dict())
     assert restored.explains(batch)
+
+
+def test_that_it_reaches_the_backbone_is_looked_at_in_its_first_turn(classifier, batch):
+    method = Alternating(CAMAL(weight=0.0))
+    step, held = TrainingStep(classifier, method), Held(batch)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for method.step in range(20):
+            step(held)
+    assert ["does not reach the backbone" in str(warning.message) for warning in seen] == [True]
 
 
 def test_both_losses_fall(classifier, batch):
