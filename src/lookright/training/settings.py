@@ -76,7 +76,7 @@ class ScheduleSettings(Group):
         checkpoint_every: steps between checkpoints to resume from, besides one after every epoch; 0: none besides.
     """
 
-    epochs: int = within(20, least=1)
+    epochs: int = within(20, least=1, most=10**6)
     lr_warmup: float = within(0.1, least=0, most=1)
     patience: int = within(0, least=0)
     select: Literal["best", "last"] = "best"
