@@ -24,6 +24,7 @@ class Batch(TypedDict):
         ignore: (B, H, W) float in [0, 1], optional: 1 at pixels of which nobody knows whether they are evidence. They
             count neither as inside nor as outside.
         domain: (B,) int, optional: where the image comes from.
+        group: (B,) int, optional: which of the groups that are to be served alike it belongs to.
     """
 
     image: Float[Tensor, "B C H W"]
@@ -32,6 +33,7 @@ class Batch(TypedDict):
     mask_weight: NotRequired[Float[Tensor, " B"]]
     ignore: NotRequired[Float[Tensor, "B H W"]]
     domain: NotRequired[Int[Tensor, " B"]]
+    group: NotRequired[Int[Tensor, " B"]]
 
 
 def check_shapes(batch: Batch) -> None:

@@ -11,15 +11,15 @@ A new metric is one function (or `torchmetrics.Metric`) and one row. A user's ow
 is measured by `--measures my.module.dice`; its docstring's first line is the sentence that reports show.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from lookright.errors import InputError
+from lookright.errors import InputError, nearest
+from lookright.import_path import imported
 
-Kind = Literal["classification", "groups", "alignment", "faithfulness", "open set", "agents"]
+Kind = Literal["classification", "groups", "alignment", "faithfulness", "model", "open set", "agents"]
 When = Literal["always", "curves", "all", "asked"]
 
 
@@ -37,6 +37,7 @@ class Measure:
             `groups`: a `Metric(classes, domains)` with `update(logits, label, domain)`, where the data have domains.
             `alignment`: `function(map, mask, ignore=)` of (B, h, w), (B, H, W), (B, H, W): one value an image.
             `faithfulness`: `function(classifier, image, map, target)`: one value an image, or its curve (B, points).
+            `model`: `function(classifier)`: one value a run.
             The others are computed by their own code and listed for those who show them.
         function: its import path; empty where several numbers come from one computation.
         when: `always`; `curves` and `all`: with that setting `faithfulness` or more; `asked`: by name only.
@@ -60,6 +61,8 @@ class Measure:
 
 
 _METRICS = "lookright.metrics."
+CONTRAST = "contrast_"
+"""Before the name of an alignment measure: the same of the contrast map, measured beside the map of the setting."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row
@@ -159,6 +162,14 @@ MEASURES: dict[str, Measure] = {
             "alignment",
             _METRICS + "relevance_rank",
             "asked",
+        ),
+        Measure(
+            "common_share",
+            "Common share",
+            None,
+            "Share of the head that all classes have in common: class maps show it, no probability depends on it.",
+            "model",
+            "lookright.attribution.common_share",
         ),
         Measure(
             "insertion",
@@ -267,6 +278,18 @@ def find_measure(name: str) -> Measure:
     )
 
 
+def of_contrast(row: Measure) -> Measure:
+    """The row of an alignment measure, of the contrast map.
+
+    >>> of_contrast(MEASURES["iou"]).label
+    'IoU (contrast)'
+    """
+    sentence = (
+        f"{row.label} of the contrast map: of the logit minus its rivals', free of what all classes have in common."
+    )
+    return replace(row, name=CONTRAST + row.name, label=f"{row.label} (contrast)", sentence=sentence)
+
+
 def measures_of(kind: Kind, faithfulness: str = "all", further: Iterable[str] = ()) -> list[Measure]:
     """The rows of a kind that a setting of `faithfulness` asks for, and those of `further` names and import paths."""
     level = {"none": ("always",), "curves": ("always", "curves"), "all": ("always", "curves", "all")}[faithfulness]
@@ -276,11 +299,10 @@ def measures_of(kind: Kind, faithfulness: str = "all", further: Iterable[str] = 
 
 
 def _import(path: str) -> Callable[..., Any]:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"measure {path!r} cannot be imported: {error}.") from error
+    found = imported(path, "measure")
     if not callable(found):
-        raise InputError(f"No measure {path!r}. Expected {', '.join(MEASURES)}, or an import path my.module.my_metric.")
+        raise InputError(
+            f"No measure {path!r}.{nearest(path, MEASURES)} Expected {', '.join(MEASURES)}, or an import path "
+            "my.module.my_metric."
+        )
     return found

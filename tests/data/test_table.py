@@ -90,6 +90,19 @@ def test_two_spellings_of_a_label_are_refused(tmp_path, labels, message):
         read_table(write(tmp_path, f"image,label\na.png,{one}\nb.png,{two}\n"))
 
 
+@pytest.mark.parametrize("labels", [("cat|dog", "cat", "dog"), ("a;b", "b; c", "a|c")])
+def test_several_labels_in_a_cell_are_refused(tmp_path, labels):
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    with pytest.raises(InputError, match="names several labels.*multi_label"):
+        read_table(write(tmp_path, f"image,label\n{rows}"))
+
+
+def test_a_mark_in_the_name_of_a_label_is_no_list(tmp_path):
+    labels = ["on|off", "cat", "red; blue"]
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    assert read_table(write(tmp_path, f"image,label\n{rows}"))["label"].tolist() == labels
+
+
 def test_a_split_with_spaces_is_refused(tmp_path):
     with pytest.raises(InputError, match="split 'train ' in line 3"):
         read_table(write(tmp_path, "image,label,split\na.png,1,train\nb.png,1,train \n"))

@@ -46,3 +46,28 @@ def test_images_without_a_mask_change_nothing(classifier, batch):
     with_masks = CYBORG()(classifier, batch).terms["cyborg"]
     batch["mask"][1] = torch.rand(8, 8)
     assert CYBORG()(classifier, batch).terms["cyborg"] == with_masks
+
+
+@pytest.mark.parametrize("differentiate", [True, False])
+def test_an_adaptive_share_gives_the_larger_loss_the_larger_part(classifier, batch, differentiate):
+    """a·L + (1 − a)·S with a = L / (L + S), whose gradient flows through a or does not."""
+    adaptive = CYBORG(alpha="adaptive", differentiate_alpha=differentiate)(classifier, batch)
+    halves = CYBORG()(classifier, batch)
+    task, distance = 2 * halves.terms["task"], 2 * halves.terms["cyborg"]
+    share = task / (task + distance)
+    if not differentiate:
+        share = share.detach()
+    expected = share * task + (1 - share) * distance
+    assert adaptive.terms["task"].item() == pytest.approx((share * task).item(), rel=1e-6)
+    assert adaptive.total.item() == pytest.approx(expected.item(), rel=1e-6)
+    weight = classifier.model.features[0].weight
+    got, wanted = (torch.autograd.grad(loss, weight)[0] for loss in (adaptive.total, expected))
+    assert torch.allclose(got, wanted, rtol=1e-5, atol=1e-9)
+
+
+def test_an_adaptive_share_is_the_whole_where_no_image_has_a_mask(classifier, batch):
+    batch["mask_weight"][:] = 0
+    loss = CYBORG(alpha="adaptive")(classifier, batch)
+    assert loss.terms["cyborg"].item() == 0
+    plain = torch.nn.functional.cross_entropy(classifier(batch["image"]).logits, batch["label"])
+    assert loss.terms["task"].item() == pytest.approx(plain.item())

@@ -103,6 +103,33 @@ def test_a_baseline_that_is_best_is_not_outshone(said):
     assert not any("most accurate" in sentence for sentence in text.values())
 
 
+RAW, HIDDEN = [0.52, 0.53, 0.545], [0.455, 0.47, 0.48]
+
+
+def test_a_gain_that_lies_in_the_free_direction_is_named(said):
+    baseline = ERM | {"contrast_energy_in_mask": ERM["energy_in_mask"]}
+    camal = {"accuracy": [0.81, 0.83, 0.82], "energy_in_mask": RAW, "contrast_energy_in_mask": HIDDEN}
+    (text,) = said({"ERM": baseline, "CAMAL": camal}).values()
+    assert text.endswith(
+        "In the contrast map, without the free direction that all classes share and no probability depends on, it is "
+        "47 % and 44 %, +3 points instead of +9."
+    )
+    (text,) = said({"ERM": baseline, "CAMAL": camal | {"contrast_energy_in_mask": RAW}}).values()
+    assert "contrast" not in text
+    unsure = camal | {"contrast_energy_in_mask": [0.52, 0.40, 0.60]}
+    (text,) = said({"ERM": baseline, "CAMAL": unsure}).values()
+    assert "contrast" not in text
+
+
+def test_the_free_direction_of_a_method_alone(said):
+    (text,) = said({"CAMAL": ERM | {"contrast_energy_in_mask": [0.30, 0.32, 0.31]}}).values()
+    assert text.endswith("no probability depends on, it is 31 %.")
+    (text,) = said({"CAMAL": {"energy_in_mask": [0.44], "contrast_energy_in_mask": [0.36]}}).values()
+    assert text.endswith("it is 36 %.")
+    (text,) = said({"CAMAL": {"energy_in_mask": [0.44], "contrast_energy_in_mask": [0.41]}}).values()
+    assert "contrast" not in text
+
+
 def test_open_set_is_told(said):
     methods = {"ERM": {"auroc": [0.70, 0.72, 0.71]}, "SAGE": {"auroc": [0.80, 0.81, 0.815]}}
     (text,) = said(methods).values()

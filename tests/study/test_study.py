@@ -42,6 +42,15 @@ def config(squares, settings, tmp_path):
     return path
 
 
+def test_runs_on_several_devices_are_refused(config, tmp_path):
+    study = yaml.safe_load(config.read_text())
+    study["settings"] |= {"devices": 2, "batch_size": 12}
+    config.write_text(yaml.safe_dump(study))
+    with pytest.raises(InputError, match="several devices"):
+        run_study(config, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
 def test_one_row_per_run_and_split(config, tmp_path):
     out = tmp_path / "out"
     table = run_study(config, out)

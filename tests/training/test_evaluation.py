@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -36,10 +37,14 @@ def test_every_number_is_what_the_metrics_give_image_by_image(run, squares):
         predicted = output.logits.argmax(1)
         signed = class_map(run.classifier, output, predicted).detach()
         map, mask = minmax(relu(signed)), sample["mask"][None] / 255
+        rivals = [class_map(run.classifier, output, torch.tensor([k])) for k in range(3) if k != predicted]
+        contrasted = minmax(relu(signed - sum(rivals).detach() / 2))
         assert table["prediction"][row] == run.classes[predicted]
         for name in ("energy_in_mask", "attention_gap", "pointing_game", "iou"):
             expected = getattr(metrics, name)(map, mask).item() if sample["mask_weight"] else float("nan")
             assert table[name][row] == pytest.approx(expected, abs=1e-4, nan_ok=True)
+            expected = getattr(metrics, name)(contrasted, mask).item() if sample["mask_weight"] else float("nan")
+            assert table[f"contrast_{name}"][row] == pytest.approx(expected, abs=1e-4, nan_ok=True)
         insertion = metrics.auc(metrics.insertion(run.classifier, image, signed, predicted, steps=4))
         assert table["insertion"][row] == pytest.approx(insertion.item(), abs=1e-4)
         sufficiency = metrics.sufficiency(run.classifier, image, signed, predicted)
@@ -56,6 +61,7 @@ def test_what_evaluate_writes(run, squares):
     result = evaluate_run(run)
     assert set(result["splits"]) == {"test"}
     assert json.loads((run.directory / "result.json").read_text()) == result
+    assert result["common_share"] == attribution.common_share(run.classifier)
     table = pd.read_csv(run.directory / "evaluation/test.csv")
     assert {"image", "label", "domain", "prediction", "confidence", "correct", "energy_in_mask", "insertion"} <= set(
         table
@@ -79,6 +85,23 @@ def test_evaluating_changes_nothing_in_the_model(run):
     run.classifier.eval()
     for key, value in run.classifier.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_vector_added_to_all_rows_of_the_head_changes_no_figure_of_the_contrast_map(run, squares, seed):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    moved = copy.deepcopy(run.classifier)
+    weight = moved.model.get_submodule(moved.route.head).weight
+    with torch.no_grad():
+        weight += 3 * torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(seed))
+    before, after = (
+        evaluate_split(classifier, data, "test", run.preprocessing, faithfulness="none").summary()
+        for classifier in (run.classifier, moved)
+    )
+    for name in ("energy_in_mask", "attention_gap", "pointing_game", "iou"):
+        assert after[f"contrast_{name}"] == pytest.approx(before[f"contrast_{name}"], abs=1e-4)
+        assert abs(after[name] - before[name]) > 1e-3
+    assert after["accuracy"] == before["accuracy"]
 
 
 def test_evaluation_on_other_data(run, own_squares, tmp_path):

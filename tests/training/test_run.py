@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from lookright import InputError
 from lookright.interruption import Interrupted
 from lookright.methods import CAMAL, Loss
 from lookright.run_directory import read_facts
+from lookright.tasks import CrossEntropy
 from lookright.training.loop import TrainingLoop
 from lookright.training.run import load_last_step, load_run, resume, train
 from lookright.training.settings import read_settings
@@ -234,6 +236,15 @@ def test_a_grey_model_trains_on_colour_images(squares, settings, tmp_path):
     assert len(load_run(run.directory).preprocessing.mean) == 1
 
 
+def test_the_task_is_a_setting(squares, settings, tmp_path):
+    smooth = {"class_path": "lookright.tasks.CrossEntropy", "init_args": {"label_smoothing": 0.5}}
+    run = load_run(train(settings(squares, tmp_path / "smooth", task=smooth)).directory)
+    assert run.settings.optimisation.task == CrossEntropy(label_smoothing=0.5)
+    lowest = pd.read_csv(tmp_path / "smooth" / "metrics.csv")["train/task"].min()
+    floor = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 6))  # three classes, half the label spread over them
+    assert floor - 1e-3 < lowest < 1.0
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -241,6 +252,10 @@ def test_a_grey_model_trains_on_colour_images(squares, settings, tmp_path):
         ({"model": "builtins.dict", "model_arguments": {}}, "builds a dict; expected a torch.nn.Module"),
         ({"model_arguments": {"width": 0}}, "small_cnn|cannot train"),
         ({"model_arguments": {"in_chans": 4}}, "4 channels; expected 3"),
+        ({"task": "lookright.tasks.binary"}, "binary learns from one logit"),
+        ({"task": "lookright.tasks.multi_label"}, "expected a 0 or 1 for each class"),
+        ({"task": "torch.nn.functional.cross_entropy"}, r"The task gives \(\) for 2 images"),
+        ({"task": "focal"}, "Expected lookright.tasks.cross_entropy, .* or the import path"),
         ({"accelerator": "mps"}, "accelerator = 'mps', which PyTorch does not find here"),
     ],
 )

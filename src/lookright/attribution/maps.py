@@ -1,15 +1,13 @@
 """The map that a name or an import path says, and the map of what a classifier predicts."""
 
-import difflib
-import importlib
-
 from jaxtyping import Float
 from torch import Tensor
 
 from lookright.attribution.registry import MAPS, Map, start_of
 from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError
+from lookright.errors import InputError, nearest
+from lookright.import_path import imported
 
 
 def find_map(name: str) -> Map:
@@ -28,15 +26,11 @@ def find_map(name: str) -> Map:
     """
     if name in MAPS:
         return MAPS[name]
-    module, _, function = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), function) if module else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"map={name!r} cannot be imported: {error}.") from error
+    found = imported(name, "map")
     if not callable(found):
-        close = difflib.get_close_matches(name, MAPS, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"No map {name!r}. Expected {', '.join(MAPS)}, or an import path my.module.my_map.{hint}")
+        raise InputError(
+            f"No map {name!r}.{nearest(name, MAPS)} Expected {', '.join(MAPS)}, or an import path my.module.my_map."
+        )
     return found
 
 

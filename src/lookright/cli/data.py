@@ -83,7 +83,8 @@ def convert(source: Path, out: Path, format: str | None = None, several: Literal
     Args:
         source: a file of annotations, or a folder.
         out: the folder to make.
-        format: coco, label_studio, cvat, voc, oxford_pets, yolo, labelme or suffixes; by default recognised.
+        format: coco, label_studio, cvat, voc, oxford_pets, yolo, labelme, suffixes, or the import path of your own; by
+            default recognised.
         several: what to do with images on which several labels are marked: skip, or take the largest.
     """
     from lookright.data.convert import convert as convert_folder

@@ -1,5 +1,6 @@
 """Finds the command, calls it, and makes a sentence and an exit code of what goes wrong."""
 
+import os
 import sys
 import traceback
 import warnings
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug, trusts = "--debug" in arguments, "--trust" in arguments
     arguments = [argument for argument in arguments if argument not in ("--debug", "--trust")]
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # --method my_method.MyMethod; at the end, so that it hides no package
     try:
         with ending_at_sigterm(), trusting() if trusts else nullcontext():
             _run(spelled_out(arguments))

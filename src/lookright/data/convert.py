@@ -13,7 +13,8 @@ from PIL import Image
 from lookright.data.formats import FORMATS, Annotated, Format
 from lookright.data.images import read_header
 from lookright.data.masks import write_encoding
-from lookright.errors import InputError, require_one_of
+from lookright.errors import InputError, nearest, require_one_of
+from lookright.import_path import imported
 from lookright.replacing import replacing
 
 EVIDENCE, IGNORE = 255, 128
@@ -30,7 +31,7 @@ def convert(
     Args:
         source: a file of annotations or a folder.
         out: the folder to write; must not exist.
-        format: a name in `FORMATS`; None recognises it.
+        format: a name in `FORMATS` or the import path of a `Format`; None recognises it.
         several: images on which several labels are marked: `skip`, or take the `largest`.
 
     Returns:
@@ -87,8 +88,13 @@ def find_format(source: Path, name: str | None = None) -> Format:
     if not source.exists():
         raise InputError(f"No file or folder {str(source)!r}.")
     if name is not None:
-        require_one_of("format", name, FORMATS)
-        return FORMATS[name]
+        found = FORMATS.get(name) or imported(name, "format")
+        if not isinstance(found, Format):
+            raise InputError(
+                f"No format {name!r}.{nearest(name, FORMATS)} Expected {', '.join(FORMATS)}, or the import path of a "
+                "lookright.data.formats.Format."
+            )
+        return found
     for format in FORMATS.values():
         if format.recognises(source):
             return format

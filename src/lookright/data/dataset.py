@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from lookright.batch import Batch
 from lookright.data.samples import Sample
+from lookright.data.table import groups_of
 from lookright.ranges import Checked, within
 
 UNKNOWN_LABEL = -1
@@ -55,13 +56,14 @@ class ImageDataset(Dataset):
     """Samples by index, or by (epoch, index) for training, where the augmentation depends on (seed, epoch, index).
 
     Args:
-        table: one row per sample, with `label`, `mask_weight` and optionally `domain`.
+        table: one row per sample, with `label`, `mask_weight` and optionally `domain` and `group`.
         samples: one per row.
         classes: the name of each class index; another label becomes `UNKNOWN_LABEL`.
         domains: the name of each domain index.
         size: of the square that the model sees, in pixels.
         augmentation: applied to (epoch, index); None never augments.
         seed: of the augmentation.
+        groups: the name of each group index, see `lookright.data.table.groups_of`.
     """
 
     def __init__(
@@ -73,12 +75,15 @@ class ImageDataset(Dataset):
         size: int,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        groups: Sequence[str] = (),
     ) -> None:
         class_index = {name: index for index, name in enumerate(classes)}
         domain_index = {name: index for index, name in enumerate(domains)}
         self.samples = samples
         self.label = [class_index.get(name, UNKNOWN_LABEL) for name in table["label"]]
         self.domain = [domain_index.get(name, -1) for name in table.get("domain", [""] * len(table))]
+        group_index = {name: index for index, name in enumerate(groups)}
+        self.group = [group_index.get(name, -1) for name in groups_of(table)]
         self.mask_weight = table["mask_weight"].tolist()
         self.size = size
         self.seed = seed
@@ -108,6 +113,7 @@ class ImageDataset(Dataset):
             "mask": evidence,
             "mask_weight": self.mask_weight[index],
             "domain": self.domain[index],
+            "group": self.group[index],
             **({"ignore": ignore[0]} if ignore else {}),
         }
 
@@ -143,6 +149,7 @@ class Collate:
             "mask": torch.stack([_in_one(sample["mask"]) for sample in samples]),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),
             "domain": torch.tensor([sample["domain"] for sample in samples]),
+            "group": torch.tensor([sample["group"] for sample in samples]),
         }
         if any("ignore" in sample for sample in samples):
             nothing = torch.zeros_like(batch["mask"][0])
@@ -160,7 +167,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
 
     One stream over all epochs, so that a training continues at any batch. An incomplete last batch of an epoch is
     dropped, since BatchNorm cannot normalise a single image; a data set smaller than one batch is one batch. Under DDP
-    the processes share out every batch.
+    the processes share out every batch alike.
 
     Args:
         size: number of images.
@@ -170,6 +177,8 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         start: batches to leave out at the beginning.
         rank: of this process.
         world_size: number of processes.
+        weights: of each image; an epoch then has as many images, drawn with replacement in proportion to these. None:
+            every image once.
 
     >>> batches = list(ShuffledBatches(size=4, batch_size=2, epochs=2))
     >>> list(ShuffledBatches(size=4, batch_size=2, epochs=2, start=3)) == batches[3:]
@@ -185,14 +194,16 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         start: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.size = size
-        self.batch_size = min(batch_size, size)
+        self.batch_size = min(batch_size, size) // world_size * world_size
         self.epochs = epochs
         self.seed = seed
         self.start = start
         self.rank = rank
         self.world_size = world_size
+        self.weights = weights
 
     @property
     def batches_per_epoch(self) -> int:
@@ -206,7 +217,11 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for epoch in range(self.start // self.batches_per_epoch, self.epochs):
             generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-            order = torch.randperm(self.size, generator=generator).tolist()
+            if self.weights is None:
+                order = torch.randperm(self.size, generator=generator).tolist()
+            else:
+                weights = torch.tensor(self.weights, dtype=torch.float64)
+                order = torch.multinomial(weights, self.size, replacement=True, generator=generator).tolist()
             for batch in range(self.batches_per_epoch):
                 if epoch * self.batches_per_epoch + batch >= self.start:
                     indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]

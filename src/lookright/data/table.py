@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import posixpath
+import re
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +19,11 @@ def read_table(folder: Path) -> pd.DataFrame:
 
     Columns: `image` and `label`; optional `mask` (a file, or several with semicolons between, which are united; an
     empty cell means *this image has no mask*), `box` (`x0 y0 x1 y1` in pixels, corners included, used where there is no
-    mask file), `mask_value` (the numbers that are evidence in this image's mask), `mask_weight`, `split`, `domain`; and
-    `mask_polarity`, `box_format` and `box_unit` where rows differ in them (see `lookright.data.masks.Encoding`).
-    Paths are relative to the folder. Text cells are strings, empty where nothing was given; `mask_weight` is a float,
-    0 for an image with neither mask nor box, and 1 for one that has either and states no weight. Further columns are
-    kept.
+    mask file), `mask_value` (the numbers that are evidence in this image's mask), `mask_weight`, `split`, `domain`,
+    `group` (see `groups_of`); and `mask_polarity`, `box_format` and `box_unit` where rows differ in them (see
+    `lookright.data.masks.Encoding`). Paths are relative to the folder. Text cells are strings, empty where nothing was
+    given; `mask_weight` is a float, 0 for an image with neither mask nor box, and 1 for one that has either and states
+    no weight. Further columns are kept.
 
     Raises:
         InputError: no such folder or file, a column missing, an empty image or label, a weight that is no number, names
@@ -44,15 +46,16 @@ def read_table(folder: Path) -> pd.DataFrame:
         if column not in table:
             raise InputError(
                 f"No column {column!r} in {str(path)!r}; it has {', '.join(table.columns)}. "
-                "Expected image, label and optionally mask, box, mask_weight, split, domain."
+                "Expected image, label and optionally mask, box, mask_weight, split, domain, group."
             )
         if (table[column] == "").any():
             line = int((table[column] == "").to_numpy().argmax()) + 2
             raise InputError(f"Empty {column!r} in line {line} of {str(path)!r}.")
     if table.empty:
         raise InputError(f"{str(path)!r} has a header and no rows. Expected one row per image.")
-    for column in ("label", "split", "domain"):
+    for column in ("label", "split", "domain", "group"):
         _require_distinct_names(table, column, path)
+    _require_one_label(table, path)
     _require_one_row_per_image(table, path)
     has_evidence = pd.Series(False, index=table.index)
     for column in ("mask", "box"):
@@ -100,6 +103,20 @@ def _require_distinct_names(table: pd.DataFrame, column: str, path: Path) -> Non
             )
 
 
+def _require_one_label(table: pd.DataFrame, path: Path) -> None:
+    """Refuse cells of several labels, `cat|dog`, each of which is in another cell, too."""
+    names = table["label"].unique().tolist()
+    parts = {name: {part.strip() for part in re.split(r"[|;]", name)} for name in names}
+    count = Counter(part for name in names for part in parts[name])
+    for name in names:
+        if len(parts[name]) > 1 and all(count[part] > 1 for part in parts[name]):
+            line = int((table["label"] == name).to_numpy().argmax()) + 2
+            raise InputError(
+                f"label {name!r} in line {line} of {str(path)!r} names several labels; an image has one here. Make a "
+                "data set for each label, or train on several in a loop of your own with task=tasks.multi_label."
+            )
+
+
 def _spelling(name: str) -> str:
     """Equal for names that are likely the same.
 
@@ -140,6 +157,19 @@ def fingerprint(folder: Path, table: pd.DataFrame) -> str:
             for path in mask_files(folder, name):
                 digest.update(f"{name}\0{path.stat().st_size if name and path.is_file() else -1}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def groups_of(table: pd.DataFrame) -> pd.Series:
+    """The group of each image: the column `group`, else label and domain together; empty where neither tells.
+
+    >>> groups_of(pd.DataFrame({"label": ["cow", "cow"], "domain": ["grass", ""]})).tolist()
+    ['cow, grass', '']
+    """
+    if "group" in table:
+        return table["group"].fillna("")
+    if "domain" in table:
+        return (table["label"] + ", " + table["domain"]).where(table["domain"].fillna("") != "", "")
+    return pd.Series("", index=table.index)
 
 
 def class_names(table: pd.DataFrame) -> list[str]:

@@ -1,6 +1,7 @@
 """Training methods: each adds its guidance to the task's loss."""
 
 from lookright.methods.adl import ADL
+from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
@@ -11,11 +12,17 @@ from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
+from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
+from lookright.methods.group_dro import GroupDRO
+from lookright.methods.hsplid import HSPLID
+from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
 from lookright.methods.method import Loss, Method, Sum, Views
+from lookright.methods.provenance import Provenance
+from lookright.methods.r4 import R4
 from lookright.methods.reach import reaches_backbone
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
@@ -24,6 +31,7 @@ from lookright.methods.sgt import SGT
 
 __all__ = [
     "ADL",
+    "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
@@ -32,17 +40,23 @@ __all__ = [
     "EGAT",
     "ERM",
     "GRADIA",
+    "HSPLID",
+    "R4",
     "RRR",
     "SAGE",
     "SGT",
     "BackgroundSwap",
     "EnergyGuidance",
     "EntropyRegulariser",
+    "EvidenceCutMix",
     "ExplanationConsistency",
+    "GroupDRO",
+    "LabelledViews",
     "LearningToLook",
     "Loss",
     "MapGuidance",
     "Method",
+    "Provenance",
     "SaliencyMixup",
     "Sum",
     "Views",

@@ -30,7 +30,9 @@ class MapGuidance(Method):
     is_base = True
     needs = frozenset({"mask"})
 
-    def __init__(self, weight: float, explain: Literal["label", "predicted"], map: str | Map = "class_map") -> None:
+    def __init__(
+        self, weight: float = 1.0, explain: Literal["label", "predicted"] = "label", map: str | Map = "class_map"
+    ) -> None:
         super().__init__()
         require_one_of("explain", explain, ("label", "predicted"))
         require_between("weight", weight)

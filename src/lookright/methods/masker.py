@@ -1,4 +1,4 @@
-"""Networks that make a soft mask from an image."""
+"""Networks that make masks: soft ones from an image, logits of one from features."""
 
 import torch
 from jaxtyping import Float
@@ -70,3 +70,25 @@ class UNetMasker(nn.Module):
 def _mask(logit: Float[Tensor, "B 1 h w"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
     # Enlarged before the sigmoid: the mask's edges become steeper than its grid.
     return functional.interpolate(logit.to(image.dtype), image.shape[2:], mode="bilinear")[:, 0].sigmoid()
+
+
+class MaskEstimator(nn.Module):
+    """A 3 × 3 convolution, three residual blocks, the mean of the image added, and a 1 × 1 convolution to one logit.
+
+    Args:
+        channels: of the features.
+        hidden: channels of its own, a multiple of 8.
+    """
+
+    def __init__(self, channels: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.first = _block(channels, hidden)
+        self.residual = nn.ModuleList(nn.Sequential(_block(hidden, hidden), _block(hidden, hidden)) for _ in range(3))
+        self.last = nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N h w"]:
+        """A logit for each cell."""
+        hidden = self.first(features)
+        for block in self.residual:
+            hidden = hidden + block(hidden)
+        return self.last(hidden + hidden.mean((2, 3), keepdim=True))[:, 0]

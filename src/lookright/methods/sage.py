@@ -1,29 +1,23 @@
 """SAGE: contrastive embeddings of views that keep or lose the salient parts."""
 
 import math
-from contextlib import ExitStack
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from lookright.attribution import minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
+from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.method import Views, require_classes
-from lookright.methods.stochastic import Stochastic
-from lookright.perturb import Inpaint, Perturbation, blend
+from lookright.methods.salient_views import INPAINT, SalientViews, Statistics, saliency
+from lookright.perturb import Perturbation
 
-INPAINT = Inpaint()
 Distance = Literal["euclidean", "cosine"]
 Degraded = Literal["undecided", "different"]
-Statistics = Literal["joint", "original"]
 
 
 def triplet(
@@ -61,7 +55,7 @@ def jensen_shannon(
     return (p.exp() * (p - m) + q.exp() * (q - m)).sum(1) / 2
 
 
-class SAGE(Stochastic):
+class SAGE(SalientViews):
     """Pulls the embedding towards that of the salient parts, pushes it from the rest, and checks the logits.
 
     Crum, Sweet, Czajka, "SAGE: Saliency-Guided Contrastive Embeddings" (arXiv 2511.12744). For an image x with
@@ -99,8 +93,6 @@ class SAGE(Stochastic):
             `original` with activation checkpointing.
     """
 
-    needs = frozenset({"mask"})
-
     def __init__(
         self,
         embedding_weight: float = 1.0,
@@ -114,44 +106,32 @@ class SAGE(Stochastic):
         share: float = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(seed)
+        super().__init__(perturbation, batchnorm, share, seed)
         require_one_of("distance", distance, get_args(Distance))
         require_one_of("degraded", degraded, get_args(Degraded))
-        require_one_of("batchnorm", batchnorm, get_args(Statistics))
         require_between("embedding_weight", embedding_weight)
         require_between("logit_weight", logit_weight)
         require_between("margin", margin)
-        if not 0 < share <= 1:
-            raise InputError(f"share={share}; expected a share of the images with a mask, above 0 and at most 1.")
         if not temperature > 0:
             raise InputError(f"temperature={temperature}; expected a number above 0, such as 1.")
         self.embedding_weight = embedding_weight
         self.logit_weight = logit_weight
-        self.perturbation = perturbation
         self.distance: Distance = distance
         self.margin = margin
         self.temperature = temperature
         self.degraded = degraded
-        self.batchnorm = batchnorm
-        self.share = share
-
-    def views(self, batch: Batch) -> Views | None:
-        """The x⁺ of the images with a mask, then their x⁻; None where there are none, or they run by themselves."""
-        return self._views(batch) if self.batchnorm == "joint" else None
 
     def guidance(
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """Two terms, `sage_embedding` and `sage_logit`."""
         require_classes(self, output, batch["label"])
-        if views is None:
-            views = self._views(batch)
+        views = views or self.make_views(batch)
         if views is None:
             embedding_loss = logit_loss = weight = at_least_float32(output.logits).new_zeros(0)
         else:
-            row = views.source[: len(views.source) // 2]
+            row, of_views = views.source[: len(views.source) // 2], self.run(classifier, views)
             weight = mask_weight(batch)[row]
-            of_views = self._run(classifier, views.image) if views.output is None else views.output
             anchor, logits = at_least_float32(output.embedding)[row], at_least_float32(output.logits)[row]
             preserving, degrading = at_least_float32(of_views.embedding).chunk(2)
             embedding_loss = triplet(anchor, preserving, degrading, self.distance, self.margin)
@@ -160,57 +140,9 @@ class SAGE(Stochastic):
                 rejection = jensen_shannon(degrading, torch.zeros_like(degrading), self.temperature)
             else:
                 rejection = math.log(2) - jensen_shannon(logits, degrading, self.temperature)
-            taken_away = _saliency(batch, row)[0].amax((1, 2))
+            taken_away = saliency(batch, row)[0].amax((1, 2))
             logit_loss = jensen_shannon(logits, preserving, self.temperature) + taken_away * rejection
         return {
             "sage_embedding": self.embedding_weight * mean_over_masked(embedding_loss, weight),
             "sage_logit": self.logit_weight * mean_over_masked(logit_loss, weight),
         }
-
-    @torch.no_grad()
-    def _views(self, batch: Batch) -> Views | None:
-        row = (mask_weight(batch) > 0).nonzero()[:, 0]
-        if len(row) == 0:
-            return None
-        generator = self.generator()
-        if self.share < 1:
-            drawn = torch.randperm(len(row), generator=generator)[: max(1, round(self.share * len(row)))]
-            row = row[drawn.to(row.device)]
-        saliency, unknown = (part.to(batch["image"].dtype) for part in _saliency(batch, row))
-        image, keep = batch["image"][row].repeat(2, 1, 1, 1), torch.cat([saliency + unknown, 1 - saliency])
-        return Views(blend(image, self.perturbation(image, keep, generator), keep), row.repeat(2))
-
-    def _run(self, classifier: Classifier, image: Float[Tensor, "V C H W"]) -> Output:
-        """A forward of the views alone."""
-        if self.batchnorm == "joint":
-            return classifier(image)
-        # Copies of the statistics: BatchNorm in eval mode differentiates with what its buffers hold at the time of the
-        # backward, which a training forward in between would change, silently.
-        buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
-        norms = [module for module in classifier.modules() if isinstance(module, _BatchNorm)]
-        if norms and is_checkpointed(classifier):
-            raise InputError(
-                'batchnorm="original" and activation checkpointing: the backward would recompute the views with the '
-                'statistics of the images. Switch checkpointing off, or take batchnorm="joint".'
-            )
-        with ExitStack() as stack:
-            for norm in norms:
-                stack.enter_context(evaluating(norm))
-            return functional_call(classifier, buffers, (image,))
-
-
-def _saliency(batch: Batch, row: Int[Tensor, " V"]) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
-    """The masks of some images, in their size and scaled to [0, 1], and how much of each pixel is not known."""
-    mask, size = at_least_float32(batch["mask"][row]), batch["image"].shape[2:]
-    unknown = batch["ignore"][row].to(mask.dtype) if "ignore" in batch else torch.zeros_like(mask)
-    # Asked of the mask as given: resized, one that is the same everywhere differs by what was rounded off.
-    low = torch.where(unknown < 1, mask, torch.inf).amin((1, 2), keepdim=True)
-    high = torch.where(unknown < 1, mask, -torch.inf).amax((1, 2), keepdim=True)
-    mask = torch.where(unknown < 1, mask, low)
-    if mask.shape[1:] != size:
-        mask, unknown = (
-            functional.interpolate(part[:, None], size, mode="bilinear", antialias=True)[:, 0]
-            for part in (mask, unknown)
-        )
-    saliency = torch.where(high > low, minmax(mask), high)
-    return torch.where(unknown < 1, saliency * (1 - unknown), 0.0), unknown

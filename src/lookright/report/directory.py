@@ -184,7 +184,7 @@ def _read_result(path: Path) -> pd.DataFrame:
     splits = result.get("splits")
     if not isinstance(splits, dict) or not splits or not all(isinstance(values, dict) for values in splits.values()):
         raise InputError(f"{str(path)!r} has no test split with metrics; evaluate the run on a test split first")
-    about = {key: str(result.get(key, "")) for key in KEYS}
+    about = {key: str(result.get(key, "")) for key in (*KEYS, "common_share")}
     return _checked(pd.DataFrame([about | values | {"split": split} for split, values in splits.items()]), path)
 
 

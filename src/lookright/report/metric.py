@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lookright.measures import MEASURES, Measure
+from lookright.measures import CONTRAST, MEASURES, Measure, of_contrast
 
 
 def _known(name: str) -> str | None:
@@ -22,11 +22,15 @@ def measure(name: str, own: Mapping[str, Measure] = {}) -> Measure:
     False
     >>> measure("auroc_energy").label
     'AUROC (energy)'
+    >>> measure("contrast_energy_in_mask").label
+    'Energy in mask (contrast)'
     >>> measure("my_metric").label
     'my metric'
     """
     if name in own:
         return own[name]
+    if name.startswith(CONTRAST):
+        return of_contrast(measure(name.removeprefix(CONTRAST), own))
     known = _known(name)
     if known is None:
         words = "A metric that this report has no description of."
@@ -44,6 +48,11 @@ def is_open_set(name: str) -> bool:
 
 
 def in_order(names: list[str]) -> list[str]:
-    """Columns in the order of the table, unknown ones last in the order given."""
-    order = list(MEASURES)
-    return sorted(names, key=lambda name: order.index(known) if (known := _known(name)) else len(order))
+    """Columns in the order of the table, unknown ones last in the order given; each beside that of the contrast map."""
+    order = [*MEASURES, *(name.removeprefix(CONTRAST) for name in names)]
+
+    def place(name: str) -> tuple[int, bool]:
+        own = name.removeprefix(CONTRAST)
+        return order.index(_known(own) or own), own != name
+
+    return sorted(names, key=place)

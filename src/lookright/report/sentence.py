@@ -1,8 +1,11 @@
 """The results in words, no bolder than the numbers allow."""
 
+import pandas as pd
+
+from lookright.measures import CONTRAST
 from lookright.report.comparison import Score, Section
 from lookright.report.number import decimal, p_value, percent
-from lookright.statistics import Estimate, PairedDifference
+from lookright.statistics import Estimate, PairedDifference, paired_difference
 
 SPLITS = {
     "aligned": "aligned pairs",
@@ -12,6 +15,8 @@ SPLITS = {
 }
 # Beside accuracy and attention, the metrics that the summary tells; AUROC with other scores is in the tables.
 ALSO_TOLD = {"auroc": "told unknown images from known ones with an"}
+# How far the map and the contrast map of several runs, or of one, are apart before the summary tells it.
+APART, APART_IN_ONE_RUN = 0.01, 0.05
 
 
 def split_words(split: str) -> str:
@@ -45,7 +50,8 @@ def summary(section: Section, over_images: dict[tuple[str, str], Estimate]) -> d
             _attention(section, split, name, over_images.get((name, "energy_in_mask"))),
         ]
         first = "; ".join(clause for clause in clauses if clause)
-        sentences = ([f"On {split_words(split)} {first}."] if first else []) + _also(section, name)
+        sentences = [f"On {split_words(split)} {first}."] if first else []
+        sentences += _free_direction(section, split, name) + _also(section, name)
         if sentences:
             said[name] = " ".join(sentences)
     return said
@@ -97,6 +103,32 @@ def _attention(section: Section, split: str, name: str, over_images: Estimate | 
         f"{own} of its attention fell inside the mask and {other} of {section.baseline}'s"
         f"{_over_images(over_images) if difference.count == 1 else ', ' + _doubt(score, digits)}"
     )
+
+
+def _free_direction(section: Section, split: str, name: str) -> list[str]:
+    """A sentence where the map and the contrast map clearly tell different things."""
+    raw, contrast = (_by_seed(section, split, prefix + "energy_in_mask") for prefix in ("", CONTRAST))
+    if name not in raw or name not in contrast:
+        return []
+    is_compared = name != section.baseline and section.baseline in raw and section.baseline in contrast
+    told, found = (of[name] - (of[section.baseline] if is_compared else 0.0) for of in (raw, contrast))
+    both = pd.concat([told, found], axis=1).dropna()
+    apart = paired_difference(both.iloc[:, 0], both.iloc[:, 1])
+    is_clear = apart.p_value < 0.05 if apart.count > 1 else abs(apart.value) >= APART_IN_ONE_RUN
+    if not is_clear or abs(apart.value) < APART:
+        return []
+    own = percent(contrast[name].mean())
+    if is_compared:
+        gains = [decimal(100 * gain.mean(), 0, sign=True) for gain in (both.iloc[:, 1], both.iloc[:, 0])]
+        own += f" and {percent(contrast[section.baseline].mean())}, {gains[0]} points instead of {gains[1]}"
+    return [
+        "In the contrast map, without the free direction that all classes share and no probability depends on, "
+        f"it is {own}."
+    ]
+
+
+def _by_seed(section: Section, split: str, column: str) -> dict[str, pd.Series]:
+    return {name: pd.Series(score.values, score.seeds) for name, score in _scores(section, split, column).items()}
 
 
 def _also(section: Section, name: str) -> list[str]:

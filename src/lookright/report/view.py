@@ -15,7 +15,7 @@ from lookright.statistics import Estimate, image_bootstrap
 
 # Beyond this many maps a page becomes heavy: fewer images are shown then.
 MOST_MAPS = 800
-GLANCE = ("accuracy", "worst_group_accuracy", "energy_in_mask", "insertion", "deletion")
+GLANCE = ("accuracy", "worst_group_accuracy", "energy_in_mask", "contrast_energy_in_mask", "insertion", "deletion")
 ATTENTION_CAPTION = "Accuracy against attention: small marks are runs, large ones means with their 95 % intervals."
 # A worst group of fewer images says nothing.
 FEW = 10

@@ -151,6 +151,11 @@ def readable(error: Exception) -> str:
         return (
             f"No {unknown[1].replace('_', ' ')} {unknown[2]!r}.{near} Expected {', '.join(names)}, or an import path."
         )
+    if re.match('.*Parser key "task":', text):
+        text += (
+            " Expected lookright.tasks.cross_entropy, lookright.tasks.CrossEntropy, lookright.tasks.Focal or the "
+            "import path of your own."
+        )
     if re.search("Expected a <class '(str|collections.abc.Sequence)'>", text):
         text += " Names that YAML takes for numbers or words of its own need quotes, lists brackets: \"['3', 'no']\"."
     return text

@@ -45,6 +45,11 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
     """
     runs = list(read_study(config).runs(out))
     settings = list(_by_directory(runs).values())
+    if several := [str(out / one.out) for one in settings if one.devices > 1]:
+        raise InputError(
+            f"{several[0]!r} would train on several devices, each of which starts its command again, and a study has "
+            "many runs in one. Set devices to 1 and train several runs at a time with --jobs, or train run by run."
+        )
     with trusting():  # the user's own study names the same code
         open_directory(config, out, settings, read_settings)
     return do_missing(out, settings, finish_run, partial(collect_results, out, runs), executor, jobs)
@@ -90,7 +95,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
         if is_finished(out / run.directory):
             result = read_json(path, RESULT)
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
-            last_step = result.get("last_step", {})
+            last_step, share = result.get("last_step", {}), result.get("common_share")
             selection = {
                 "candidate_of": run.candidate_of,
                 "candidates": candidates[run.candidate_of],
@@ -99,7 +104,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
                 "oracle_accuracy": last_step.get(ORACLE_SPLIT),
             }
             for split, values in result["splits"].items():
-                row = {"protocol": run.protocol, **described, "split": split, **values}
+                row = {"protocol": run.protocol, **described, "split": split, **values, "common_share": share}
                 row |= selection | {"last_step_accuracy": last_step.get(split)} if run.candidate_of else {}
                 rows.append(row | {"run": str(run.directory)})
     table = pd.DataFrame(rows, columns=None if rows else LEADING)

@@ -15,13 +15,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from lookright import metrics
-from lookright.attribution import minmax, relu
+from lookright.attribution import contrast, minmax, relu
 from lookright.attribution.maps import explain_prediction
 from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.errors import InputError
-from lookright.measures import Kind, measures_of
+from lookright.measures import CONTRAST, Kind, measures_of
 from lookright.metrics.mean import MeanOverDefined
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
@@ -73,6 +73,9 @@ def evaluate_split(
 ) -> SplitEvaluation:
     """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
 
+    Alignment is measured on two maps of the same forward: the one that `map` says, and `attribution.contrast` of the
+    class map, which no vector added to every row of the head changes.
+
     Args:
         classifier: put into eval mode while measuring.
         data: has the split.
@@ -102,7 +105,10 @@ def evaluate_split(
     with evaluating(classifier):
         for batch in _on(device, data.loader(split, preprocessing)):
             output, signed = explain_prediction(classifier, batch["image"], map)
-            attention, predicted = minmax(relu(signed)), predicted_class(output.logits)
+            predicted = predicted_class(output.logits)
+            attention, contrasted = (
+                minmax(relu(map)) for map in (signed, contrast(classifier, output, predicted).detach())
+            )
             known = batch["label"] != UNKNOWN_LABEL
             for metric, needs_domain in of_split.values():
                 arguments = (output.logits.detach()[known], batch["label"][known])
@@ -110,7 +116,11 @@ def evaluate_split(
                     metric.update(*arguments, *([batch["domain"][known]] if needs_domain else []))
             subset = is_chosen[start : start + len(attention)].to(device)
             start += len(attention)
-            values = {name: _alignment(name, function, attention, batch) for name, function in alignment.items()}
+            values = {
+                prefix + name: _alignment(name, function, of, batch)
+                for name, function in alignment.items()
+                for prefix, of in (("", attention), (CONTRAST, contrasted))
+            }
             for name, function in of_curves.items():
                 given = {"steps": steps} if "steps" in inspect.signature(function).parameters else {}
                 points = function(classifier, batch["image"][subset], signed[subset], predicted[subset], **given)

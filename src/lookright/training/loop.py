@@ -109,7 +109,7 @@ class TrainingLoop:
         self.loggers = loggers
         self.log = MetricsLog(settings.out / "metrics.csv")
         self.is_due, self.written = False, -1
-        step = TrainingStep(classifier, method, settings.optimisation.freeze_batchnorm)
+        step = TrainingStep(classifier, method, settings.optimisation.freeze_batchnorm, settings.optimisation.task)
         if settings.machine.devices > 1 and fabric.device.type == "cuda":
             step = torch.nn.SyncBatchNorm.convert_sync_batchnorm(step)
         self.optimizer = build_optimizer(classifier, method, settings.optimisation)
@@ -156,7 +156,10 @@ class TrainingLoop:
         accumulate, patience = self.settings.optimisation.accumulate, self.settings.schedule.patience
         done, total = self.progress.step * accumulate, len(batches.batch_sampler)  # type: ignore[arg-type]
         shown = track(
-            _without_traceback(batches), self.settings.out.name, total=total - done, disable=not sys.stderr.isatty()
+            _without_traceback(batches),
+            self.settings.out.name,
+            total=total - done,
+            disable=not (self.fabric.is_global_zero and sys.stderr.isatty()),
         )
         with noticing_signals() as request:
             for number, batch in enumerate(shown, start=done + 1):
@@ -167,7 +170,7 @@ class TrainingLoop:
                 ends_epoch = number % self.batches_per_epoch == 0
                 if ends_epoch and validation is not None:
                     self._validate(validation)
-                self._keep(moves, ends_epoch, request.signal)
+                self._keep(moves, ends_epoch, self._any_of_processes(request.signal))
         if self.written != self.progress.step:
             self._write_checkpoint()
 
@@ -179,7 +182,8 @@ class TrainingLoop:
             batch["image"] = batch["image"].to(memory_format=torch.channels_last)
         with self.fabric.no_backward_sync(self.step, enabled=not moves):
             loss, figures = self.step(Held(batch))
-            self._require_finite(loss, figures)
+            figures = self._mean_over_processes(figures)
+            self._require_finite(figures)
             self.fabric.backward(loss / settings.accumulate)
         if not moves:
             return
@@ -195,7 +199,16 @@ class TrainingLoop:
         self.schedule.step()
         self.progress.step += 1
 
-    def _require_finite(self, loss: Tensor, figures: Mapping[str, Tensor]) -> None:
+    @torch.no_grad()
+    def _mean_over_processes(self, figures: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What all processes know, so that they agree on going on."""
+        if self.fabric.world_size == 1:
+            return figures
+        values = torch.stack([value.detach().float() for value in figures.values()])
+        return dict(zip(figures, self.fabric.all_reduce(values, reduce_op="mean"), strict=True))
+
+    def _require_finite(self, figures: Mapping[str, Tensor]) -> None:
+        loss = figures["loss"]
         if not loss.isfinite():
             terms = ", ".join(f"{name} {value.item():g}" for name, value in figures.items() if name != "loss")
             raise InputError(
@@ -225,9 +238,18 @@ class TrainingLoop:
                 correct += (logits.argmax(1) == label).sum().cpu()
                 total += functional.cross_entropy(logits, label).cpu() * len(label)
                 images += len(label)
-        accuracy, loss = (correct / images).item(), (total / images).item()
+        # BatchNorm's statistics differ between processes on CPUs; what is concluded from them must not.
+        accuracy, loss = self.fabric.broadcast(((correct / images).item(), (total / images).item()))
         self.progress.note(accuracy, loss, self.classifier)
         self._log(max(self.progress.step - 1, 0), {"val/accuracy": accuracy, "val/loss": loss})
+
+    def _any_of_processes(self, signal: int | None) -> int | None:
+        """The signal that any process was sent: the others would wait for its next step for ever."""
+        if self.fabric.world_size == 1:
+            return signal
+        numbers = torch.tensor(signal or 0, device=self.fabric.device)
+        torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
+        return int(numbers) or None
 
     def _keep(self, moved: bool, ends_epoch: bool, signal: int | None) -> None:
         """Write a checkpoint where one is due. It does not hold gradients that accumulate: it waits for their step."""

@@ -14,7 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 from lookright.errors import InputError
+from lookright.import_path import imported
 from lookright.run_directory.weights import read_weights
+from lookright.tasks import Task, cross_entropy
 from lookright.training.preprocessing import IMAGENET, Preprocessing
 from lookright.training.small_cnn import SmallCNN
 from lookright.trust import require_trust
@@ -54,7 +56,7 @@ def build_model(
         arguments["pretrained"] = weights == "pretrained"
         constructor = timm.create_model
     else:
-        constructor = _import(name)
+        constructor = _constructor(name)
         if weights == "pretrained":
             arguments["weights"] = "DEFAULT"
     try:
@@ -86,11 +88,14 @@ def build_model(
     return model, mean, std
 
 
-def try_out(model: nn.Module, preprocessing: Preprocessing, num_classes: int, images: int) -> None:
-    """Refuse a model that cannot train on such images, by letting a copy of it see some.
+def try_out(
+    model: nn.Module, preprocessing: Preprocessing, num_classes: int, images: int, task: Task = cross_entropy
+) -> None:
+    """Refuse a model or a task that cannot train on such images, by letting a copy of the model see some.
 
     Raises:
-        InputError: the images have other channels or are too small, or the output is no logits of the classes.
+        InputError: the images have other channels or are too small, the output is no logits of the classes, or the task
+            makes no loss of each image from these and class indices.
     """
     channels, size = _channels(model), preprocessing.size
     if channels not in (1, 3):
@@ -109,6 +114,9 @@ def try_out(model: nn.Module, preprocessing: Preprocessing, num_classes: int, im
     if not isinstance(logits, Tensor) or logits.shape != (images, num_classes):
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"The model gives {given} for {images} images; expected logits ({images}, {num_classes}).")
+    loss = task(logits, torch.zeros(images, dtype=torch.long))
+    if loss.shape != (images,):
+        raise InputError(f"The task gives {tuple(loss.shape)} for {images} images; expected one loss for each.")
 
 
 def require_known_model(name: str, arguments: Mapping[str, Any], source: Path) -> None:
@@ -138,19 +146,19 @@ def _first_line(error: Exception) -> str:
     )
 
 
-def _import(name: str) -> Callable[..., nn.Module]:
-    module, _, attribute = name.rpartition(".")
+def _constructor(name: str) -> Callable[..., nn.Module]:
+    reason = ""
     try:
-        constructor = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError):
-        constructor = None
-    if not callable(constructor):
+        found = imported(name, "model")
+    except InputError as error:
+        found, reason = None, f" As a path: {error}"
+    if not callable(found):
         similar = timm.list_models(f"*{name.split('.')[-1].split('_')[0]}*")[:5]
         raise InputError(
             f"No model {name!r}. Expected small_cnn, a timm architecture or an import path such as "
-            f"torchvision.models.resnet18." + (f" Similar in timm: {', '.join(similar)}." if similar else "")
+            f"torchvision.models.resnet18." + (f" Similar in timm: {', '.join(similar)}." if similar else "") + reason
         )
-    return constructor
+    return found
 
 
 def _efficientnet_lite0_weights() -> dict[str, Tensor]:

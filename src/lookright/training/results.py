@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lookright.attribution import common_share
+from lookright.classifier import Classifier
 from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
@@ -106,6 +108,7 @@ def evaluate_run(
     rows = [find_measure(name) for name in settings.evaluation.measures]
     if rows:
         result["measures"] = {row.name: row.described() for row in rows if row.name not in MEASURES}
+    result["common_share"] = _common_share(classifier)
     known = [split for split in splits if split not in open_set]
     tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
     opened = [split for split in splits if split in open_set]
@@ -136,6 +139,11 @@ def _require_known_split(settings: RunSettings, folder: Path, asked: str, splits
             f"Split {asked!r} of {str(folder)!r} has unknown classes, and no test split of known ones is measured "
             f"with it to compare it with. Name one or more of {', '.join(known)} as well."
         )
+
+
+def _common_share(classifier: Classifier) -> float | None:
+    """None where there is no single final linear layer."""
+    return common_share(classifier) if classifier.route.head is not None else None
 
 
 def _describe(run: TrainedRun, map: str) -> dict[str, Any]:

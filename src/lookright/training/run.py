@@ -1,7 +1,6 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
 import copy
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -16,8 +15,10 @@ from lightning.fabric import seed_everything
 from torch.utils.data import DataLoader
 
 from lookright.classifier import Classifier
+from lookright.data.balance import draw_weights, require_groups
 from lookright.data.dataset import ShuffledBatches
 from lookright.errors import InputError
+from lookright.methods.group_dro import count_groups
 from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import remove_drafts
 from lookright.run_directory import (
@@ -30,7 +31,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
-from lookright.training.devices import require_device, start_fabric
+from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
 from lookright.training.model import build_model, require_known_model, try_out
@@ -76,11 +77,11 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
-    if _is_first_process():
+    if rank() == 0:
         require_empty(settings.out)
     data = _load_training_data(settings)
     classifier, preprocessing = _build(settings, data)  # complains before anything is written
-    if not _is_first_process():
+    if rank() > 0:
         return _fit(settings, data, classifier, preprocessing, checkpoint=None)
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out):
@@ -101,7 +102,7 @@ def resume(out: Path) -> TrainedRun:
     settings = instantiate(read_settings(out / "config.yaml"))
     require_known_model(settings.model, settings.model_arguments, out / "config.yaml")
     settings.out = out
-    with only_writer(out) if _is_first_process() else nullcontext():
+    with only_writer(out) if rank() == 0 else nullcontext():
         if (out / "model.safetensors").is_file():
             raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
         remove_drafts(out)
@@ -195,6 +196,7 @@ def _load_training_data(settings: RunSettings) -> RunData:
             f"{type(settings.method).__name__} needs masks, and none of the {len(training)} training images of "
             f"{str(settings.data)!r} has one. Fill in the column mask or box of labels.csv, or train with --method ERM."
         )
+    _require_needs(settings, data)
     if settings.schedule.patience and len(data.rows("val")) == 0:
         raise InputError(
             f"patience = {settings.schedule.patience} looks at the split val, and the splits of {str(settings.data)!r} "
@@ -203,15 +205,27 @@ def _load_training_data(settings: RunSettings) -> RunData:
     return data
 
 
+def _require_needs(settings: RunSettings, data: RunData) -> None:
+    """Refuse data without what the method needs of every image."""
+    needs, name, training = settings.method.needs, type(settings.method).__name__, data.rows("train")
+    if "group" in needs:
+        require_groups(training, name)
+    if "domain" in needs and not data.domains:
+        raise InputError(
+            f"{name} needs domains, and {str(settings.data)!r} names none. Fill in the column domain of labels.csv."
+        )
+
+
 def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
-    require_device(settings.machine)
+    require_device(settings.machine, settings.optimisation.batch_size)
     seed_everything(settings.seed, verbose=False)
     model, mean, std = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     preprocessing = Preprocessing(settings.images.size, mean, std)
-    try_out(model, preprocessing, len(data.classes), min(2, settings.optimisation.batch_size))
+    images = min(2, settings.optimisation.batch_size)
+    try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
-    classifier = Classifier(model)
+    classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
     method, steps = settings.method, _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
@@ -220,6 +234,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
     add_to_seeds(settings.method, settings.seed)
+    count_groups(settings.method, data.group_sizes)
     method.attach(classifier)
     return classifier, preprocessing
 
@@ -231,8 +246,9 @@ def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBa
         settings.schedule.epochs,
         settings.seed,
         start=start,
-        rank=int(os.environ.get("LOCAL_RANK", 0)),
+        rank=rank(),
         world_size=settings.machine.devices,
+        weights=draw_weights(data.rows("train"), balance) if (balance := settings.images.balance) else None,
     )
 
 
@@ -264,13 +280,13 @@ def _fit(
         _training_loader(settings, data, preprocessing, batches), _validation_loader(settings, data, preprocessing)
     )
     seconds = time.perf_counter() - started
+    end_further_processes(fabric)
     data.samples.require_unchanged()
     classifier.cpu().eval()
-    if fabric.is_global_zero:
-        facts = _facts(settings, data, preprocessing, loop.progress)
-        if facts["val_accuracy"] is not None and settings.schedule.select == "best":
-            classifier.model.load_state_dict(loop.progress.best_weights)
-        save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
+    facts = _facts(settings, data, preprocessing, loop.progress)
+    if facts["val_accuracy"] is not None and settings.schedule.select == "best":
+        classifier.model.load_state_dict(loop.progress.best_weights)
+    save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
 
 
@@ -306,10 +322,6 @@ def _facts(settings: RunSettings, data: RunData, preprocessing: Preprocessing, p
         "val_accuracy": accuracy if validates else None,
         "step": progress.best_step if validates and best else progress.step,
     }
-
-
-def _is_first_process() -> bool:
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def _environment(settings: RunSettings, data: RunData) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lookright.data.dataset import Augmentation, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
 from lookright.data.samples import Sample, Samples, folder_encoding, read_samples
-from lookright.data.table import class_names, fingerprint, read_table
+from lookright.data.table import class_names, fingerprint, groups_of, read_table
 from lookright.errors import InputError
 from lookright.training.preprocessing import Preprocessing
 
@@ -26,6 +26,7 @@ class RunData:
         samples: one per row.
         classes: the names of the class indices: the labels of the training split.
         domains: the names of the domain indices.
+        groups: the names of the group indices, see `lookright.data.table.groups_of`.
         fingerprint: of the folder, see `lookright.data.table.fingerprint`.
         skipped: what was wrong with the images that were left out.
         mask_control: alters the masks of the training images.
@@ -35,6 +36,7 @@ class RunData:
     samples: Samples
     classes: list[str]
     domains: list[str]
+    groups: list[str]
     fingerprint: str
     skipped: list[str]
     mask_control: MaskControl | None = None
@@ -43,6 +45,12 @@ class RunData:
     def test_splits(self) -> list[str]:
         """Every split but `train`, `val` and `oracle_val`, in order of appearance."""
         return [split for split in self.table["split"].unique() if split not in UNTESTED_SPLITS]
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """How many training images each group has."""
+        counts = groups_of(self.rows("train")).value_counts()
+        return [int(counts.get(name, 0)) for name in self.groups]
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of a split."""
@@ -54,7 +62,7 @@ class RunData:
         samples: Sequence[Sample] = self.samples.of_rows(rows.index)
         if split == "train" and self.mask_control:
             samples = self.mask_control(samples, rows["mask_weight"].tolist(), seed)
-        return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed)
+        return ImageDataset(rows, samples, self.classes, self.domains, size, augmentation, seed, self.groups)
 
     def loader(self, split: str, preprocessing: Preprocessing, batch_size: int = 64) -> DataLoader:
         """The images of a split in order, not augmented."""
@@ -116,7 +124,8 @@ def load_data(
             )
     table, samples, skipped = read_samples(folder, table, skip_unreadable, cache, encoding, check_pixels)
     domains = sorted(set(table["domain"])) if "domain" in table else []
-    return RunData(table, samples, classes, domains, digest, skipped)
+    groups = sorted(set(groups_of(table)) - {""})
+    return RunData(table, samples, classes, domains, groups, digest, skipped)
 
 
 def thin_out_masks(table: pd.DataFrame, share: float, seed: int) -> None:

@@ -1,10 +1,12 @@
 """All settings of a run, in groups. A file or a command line names each by itself: `epochs`, not `schedule.epochs`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from lookright.attribution.maps import find_map
+from lookright.data.balance import Balance
 from lookright.data.dataset import Augmentation
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import GivenSplits, Protocol
@@ -13,6 +15,7 @@ from lookright.measures import find_measure
 from lookright.methods import ERM, Method
 from lookright.ranges import Checked, within
 from lookright.run_directory.settings_file import Group, SettingsFile
+from lookright.tasks import cross_entropy
 
 
 @dataclass
@@ -23,6 +26,8 @@ class ImageSettings(Group):
         size: side of the square that images are resized to, in pixels.
         augmentation: random changes of training images.
         mask_share: share of the masked training images that keep their mask, drawn by the seed.
+        balance: draw them, with replacement, so that each `class`, `group` or `class_and_domain` comes up alike; None
+            takes every image once an epoch.
         mask_control: wrong masks on purpose, for training images only: `Inverted`, `RandomImage` or `Uniform`.
         skip_unreadable: go on without images that cannot be read, and count them.
     """
@@ -30,6 +35,7 @@ class ImageSettings(Group):
     size: int = within(224, least=1, most=8192)
     augmentation: Augmentation = field(default_factory=Augmentation)
     mask_share: float = within(1.0, least=0, most=1)
+    balance: Balance | None = None
     mask_control: MaskControl | None = None
     skip_unreadable: bool = False
 
@@ -47,6 +53,8 @@ class OptimisationSettings(Group):
         momentum: of SGD.
         clip: largest norm of the gradient; 0 does not clip.
         freeze_batchnorm: keep BatchNorm in eval mode with the statistics of the weights it came with.
+        task: the loss of each image from logits and labels: the import path of a function, or of a class and its
+            arguments, such as `{class_path: lookright.tasks.CrossEntropy, init_args: {label_smoothing: 0.1}}`.
     """
 
     batch_size: int = within(64, least=1)
@@ -57,6 +65,7 @@ class OptimisationSettings(Group):
     momentum: float = within(0.9, least=0, most=1)
     clip: float = within(1.0, least=0)
     freeze_batchnorm: bool = False
+    task: Callable[..., Any] = cross_entropy
 
     def __post_init__(self) -> None:
         super().__post_init__()

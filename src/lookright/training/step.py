@@ -12,6 +12,7 @@ from lookright.batch import Batch, mask_weight
 from lookright.classifier import Classifier, is_checkpointed
 from lookright.methods import Loss, Method, reaches_backbone
 from lookright.methods.method import split_by_decay
+from lookright.tasks import Task, cross_entropy
 from lookright.training.settings import OptimisationSettings
 
 
@@ -29,13 +30,17 @@ class TrainingStep(nn.Module):
         classifier: the user's model, wrapped.
         method: attached to the classifier.
         freeze_batchnorm: keep BatchNorm in eval mode.
+        task: the loss of each image.
     """
 
-    def __init__(self, classifier: Classifier, method: Method, freeze_batchnorm: bool = False) -> None:
+    def __init__(
+        self, classifier: Classifier, method: Method, freeze_batchnorm: bool = False, task: Task = cross_entropy
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.method = method
         self.freeze_batchnorm = freeze_batchnorm
+        self.task = task
         self._unreached = 10
 
     def forward(self, held: Held) -> tuple[Tensor, dict[str, Tensor]]:
@@ -44,7 +49,7 @@ class TrainingStep(nn.Module):
             for module in self.classifier.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        loss = self.method(self.classifier, held.batch)
+        loss = self.method(self.classifier, held.batch, self.task)
         if self._unreached:
             self._check_reach(loss, held.batch)
         total = loss.total
