@@ -19,7 +19,7 @@ def merges(levels):
         ("a: [", "as YAML"),
         ("a: !!python/object/apply:os.getcwd []", "as YAML"),
         ("[" * 60 + "]" * 60, "nested more than 50 deep"),
-        ("[" * 100_000, "nested more than 50 deep|as YAML"),
+        ("[" * 5000, "nested more than 50 deep"),
         (laughs(9), "more than 100,000 values"),
         (merges(30), "more than 100,000 values"),
         ("a: &a [*a]", "reference '.a', which stands for no whole value"),

@@ -290,7 +290,7 @@ def _without_traceback(batches: DataLoader) -> Iterator[Batch]:
     try:
         yield from batches
     except InputError as error:
-        raise InputError(str(error).rpartition("InputError: ")[2]) from error
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

@@ -114,7 +114,7 @@ def resume(out: Path) -> TrainedRun:
             write_json(path, _environment(settings, data))
         checkpoint = out / "last.ckpt"
         classifier, preprocessing = _build(settings, data)
-        return _fit(settings, data, classifier, preprocessing, checkpoint if os.path.lexists(checkpoint) else None)
+        return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.exists() else None)
 
 
 def check_fingerprint(out: Path, fingerprint: object, data: RunData) -> None:
