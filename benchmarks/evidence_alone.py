@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lookright.perturb import blend, inpaint
+from lookright.metrics import evidence_accuracy, scenery_accuracy
 from lookright.training.run import TrainedRun, load_run
 from lookright.training.run_data import load_data
 
@@ -34,10 +34,10 @@ def accuracies(run: TrainedRun) -> pd.DataFrame:
         for batch in data.loader(split, run.preprocessing):
             has_mask = batch["mask_weight"] > 0
             image, mask, label = (batch[key][has_mask] for key in ("image", "mask", "label"))
-            inside, outside = (blend(image, inpaint(image, keep), keep) for keep in (mask, 1 - mask))
-            views = (run.classifier(view).logits.argmax(1) == label for view in (image, inside, outside))
-            correct.append(torch.stack([*views], 1))
-        means = torch.cat(correct).float().mean(0).tolist()
+            whole = (run.classifier(image).logits.argmax(1) == label).float()
+            parts = [measure(run.classifier, image, mask, label) for measure in (evidence_accuracy, scenery_accuracy)]
+            correct.append(torch.stack([whole, *parts], 1))
+        means = torch.cat(correct).nanmean(0).tolist()
         row = dict(zip(("image", "evidence", "scenery"), means, strict=True))
         rows.append(
             {"name": settings.name, "protocol": run.directory.parts[-3], "seed": settings.seed, "split": split, **row}

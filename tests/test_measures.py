@@ -89,4 +89,9 @@ def test_more_faithfulness_is_asked_for_by_the_setting_or_by_name():
     assert [row.name for row in measures_of("faithfulness", "curves")] == ["insertion", "deletion"]
     assert "sufficiency" in [row.name for row in measures_of("faithfulness", "all")]
     assert [row.name for row in measures_of("faithfulness", "none", ["deletion"])] == ["deletion"]
+    assert [row.name for row in measures_of("evidence", evidence=False)] == []
+    assert [row.name for row in measures_of("evidence", evidence=False, further=["scenery_accuracy"])] == [
+        "scenery_accuracy"
+    ]
     assert find_measure("lookright.metrics.BrierScore").kind == "classification"
+    assert find_measure("lookright.metrics.evidence_accuracy").kind == "evidence"

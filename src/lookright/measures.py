@@ -19,8 +19,8 @@ from typing import Any, Literal
 from lookright.errors import InputError, nearest
 from lookright.import_path import imported
 
-Kind = Literal["classification", "groups", "alignment", "faithfulness", "model", "open set", "agents"]
-When = Literal["always", "curves", "all", "asked"]
+Kind = Literal["classification", "groups", "alignment", "evidence", "faithfulness", "model", "open set", "agents"]
+When = Literal["always", "evidence", "curves", "all", "asked"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Measure:
             `classification`: a `Metric` with `update(logits, label)`, over the images of known labels.
             `groups`: a `Metric(classes, domains)` with `update(logits, label, domain)`, where the data have domains.
             `alignment`: `function(map, mask, ignore=)` of (B, h, w), (B, H, W), (B, H, W): one value an image.
+            `evidence`: `function(classifier, image, mask, label, ignore=)`: one value an image; or a `Metric` with such
+            an `update`.
             `faithfulness`: `function(classifier, image, map, target)`: one value an image, or its curve (B, points).
             `model`: `function(classifier)`: one value a run.
             The others are computed by their own code and listed for those who show them.
         function: its import path; empty where several numbers come from one computation.
-        when: `always`; `curves` and `all`: with that setting `faithfulness` or more; `asked`: by name only.
+        when: `always`; `evidence`: with that setting; `curves` and `all`: with the setting `faithfulness` of that or
+            more; `asked`: by name only.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Measure:
 _METRICS = "lookright.metrics."
 CONTRAST = "contrast_"
 """Before the name of an alignment measure: the same of the contrast map, measured beside the map of the setting."""
+FLAT = "flat_"
+"""Before the name of an alignment measure: what a map scores that is the same everywhere, the floor to compare with."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row
@@ -164,6 +169,80 @@ MEASURES: dict[str, Measure] = {
             "asked",
         ),
         Measure(
+            "correlation",
+            "CC",
+            True,
+            "Pearson's correlation of the map and the human saliency map.",
+            "alignment",
+            _METRICS + "correlation",
+            "asked",
+        ),
+        Measure(
+            "normalised_scanpath_saliency",
+            "NSS",
+            True,
+            "Mean of the standardised map at the fixations, or weighted by the human saliency map: 0 is chance.",
+            "alignment",
+            _METRICS + "normalised_scanpath_saliency",
+            "asked",
+        ),
+        Measure(
+            "auc_judd",
+            "AUC-Judd",
+            True,
+            "Area under the ROC curve of the map as a detector of fixated pixels: 0.5 is chance.",
+            "alignment",
+            _METRICS + "auc_judd",
+            "asked",
+        ),
+        Measure(
+            "kl_divergence",
+            "KL",
+            False,
+            "Kullback-Leibler divergence of the map from the human saliency map, in nats: 0 is agreement.",
+            "alignment",
+            _METRICS + "kl_divergence",
+            "asked",
+        ),
+        Measure(
+            "similarity",
+            "SIM",
+            True,
+            "Overlap of the map and the human saliency map as distributions: 1 is agreement.",
+            "alignment",
+            _METRICS + "similarity",
+            "asked",
+        ),
+        Measure(
+            "evidence_accuracy",
+            "Accuracy on the evidence",
+            True,
+            "Share of images classified correctly by the evidence alone, the rest being in-painted; needs no map.",
+            "evidence",
+            _METRICS + "evidence_accuracy",
+            "evidence",
+        ),
+        Measure(
+            "scenery_accuracy",
+            "Accuracy on the scenery",
+            None,
+            "Share of images classified correctly without the evidence: above chance the scenery gives the label away, "
+            "below it misleads; needs no map.",
+            "evidence",
+            _METRICS + "scenery_accuracy",
+            "evidence",
+        ),
+        Measure(
+            "relative_foreground_sensitivity",
+            "Relative foreground sensitivity",
+            True,
+            "How much more accuracy noise on the evidence costs than noise on the scenery, as a share of what there is "
+            "room for; needs no map.",
+            "evidence",
+            _METRICS + "RelativeForegroundSensitivity",
+            "evidence",
+        ),
+        Measure(
             "common_share",
             "Common share",
             None,
@@ -247,7 +326,8 @@ def find_measure(name: str) -> Measure:
     """The row of that name, or one for the function or `torchmetrics.Metric` at that import path.
 
     Its `higher_is_better` says the direction, the first line of its docstring what it is, and the names of what it
-    takes where it applies: `map` and `mask`: alignment; `classifier` and `map`: faithfulness; a class: classification.
+    takes where it applies: `map` and `mask`: alignment; `classifier` and `map`: faithfulness; `classifier` and `mask`:
+    evidence; a class: classification.
 
     Raises:
         InputError: there is none, or it takes something else.
@@ -266,10 +346,12 @@ def find_measure(name: str) -> Measure:
             kind = "alignment"
         elif {"classifier", "image", "map", "target"} <= takes:
             kind = "faithfulness"
+        elif {"classifier", "image", "mask", "label"} <= takes:
+            kind = "evidence"
         else:
             raise InputError(
                 f"measure {name!r} takes {', '.join(sorted(takes)) or 'nothing'}; expected map and mask (alignment), "
-                "or classifier, image, map and target (faithfulness)."
+                "classifier, image, map and target (faithfulness), or classifier, image, mask and label (evidence)."
             )
     called = name.rpartition(".")[2]
     sentence = (inspect.getdoc(found) or "A measure of the user's own.").splitlines()[0]
@@ -290,10 +372,13 @@ def of_contrast(row: Measure) -> Measure:
     return replace(row, name=CONTRAST + row.name, label=f"{row.label} (contrast)", sentence=sentence)
 
 
-def measures_of(kind: Kind, faithfulness: str = "all", further: Iterable[str] = ()) -> list[Measure]:
-    """The rows of a kind that a setting of `faithfulness` asks for, and those of `further` names and import paths."""
+def measures_of(
+    kind: Kind, faithfulness: str = "all", further: Iterable[str] = (), evidence: bool = True
+) -> list[Measure]:
+    """The rows of a kind that the settings `faithfulness` and `evidence` ask for, and `further` names and paths."""
     level = {"none": ("always",), "curves": ("always", "curves"), "all": ("always", "curves", "all")}[faithfulness]
-    rows = {row.name: row for row in MEASURES.values() if row.when in level}
+    asked = (*level, "evidence") if evidence else level
+    rows = {row.name: row for row in MEASURES.values() if row.when in asked}
     rows |= {row.name: row for row in map(find_measure, further)}
     return [row for row in rows.values() if row.kind == kind]
 

@@ -128,3 +128,9 @@ def test_without_masks_it_costs_nothing(classifier, batch):
 def test_a_change_has_no_uphill_at_the_image():
     with pytest.raises(InputError, match="no direction is uphill"):
         R4(penalty="change")
+
+
+def test_what_lies_in_a_mask_that_does_not_count_does_not_reach_other_images(classifier, batch):
+    expected = R4(steps=2)(copy.deepcopy(classifier), batch).terms["r4"]
+    batch["mask"][1] = torch.nan  # of weight 0; BatchNorm would spread it
+    assert R4(steps=2)(classifier, batch).terms["r4"].item() == pytest.approx(expected.item())

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lookright import InputError
-from lookright.report import write_results
+from lookright.report import write_report, write_results
 from lookright.statistics import mean_interval, paired_difference
 
 
@@ -28,6 +28,19 @@ def test_tables_hold_the_statistics(make_study, tmp_path):
     assert "- versions: python 3.13, torch 2.15" in text
     widths = {len(cells(line)) for line in text.splitlines() if line.startswith("|") and "Difference" not in line}
     assert len(widths) == 2
+
+
+def test_the_floor_of_an_alignment_metric_stands_below_it(make_study, tmp_path):
+    directory = make_study(splits=("unseen",))
+    results = pd.read_csv(directory / "results.csv")
+    results.assign(flat_energy_in_mask=0.183).to_csv(directory / "results.csv", index=False)
+    write_results([directory], tmp_path / "results.md")
+    lines = [cells(line) for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("|")]
+    floor = next(line for line in lines if line[0] == "a flat map")
+    assert floor[lines[0].index("Energy in mask ↑")] == "0.183"
+    assert set(floor[2:]) == {"0.183", "–"}
+    assert not any("flat" in heading for heading in lines[0])
+    assert "A flat map scores 0.183." in write_report(directory).read_text()
 
 
 def test_names_end_no_cell_and_open_no_tag(make_study, tmp_path):

@@ -130,6 +130,21 @@ def test_the_free_direction_of_a_method_alone(said):
     assert "contrast" not in text
 
 
+def test_maps_that_moved_without_the_decision_are_told_first(said):
+    baseline = ERM | {"evidence_accuracy": [0.60, 0.62, 0.61]}
+    camal = {"accuracy": [0.81, 0.83, 0.82], "energy_in_mask": RAW}
+    (text,) = said({"ERM": baseline, "CAMAL": camal | {"evidence_accuracy": [0.61, 0.60, 0.62]}}).values()
+    assert text.startswith(
+        "The maps of CAMAL moved onto the evidence, but its accuracy on the evidence alone shows no clear gain over "
+        "ERM (0.0 points, 95 % interval −"
+    )
+    (text,) = said({"ERM": baseline, "CAMAL": camal | {"evidence_accuracy": [0.70, 0.72, 0.715]}}).values()
+    assert text.startswith("On conflicting pairs")
+    still = camal | {"energy_in_mask": ERM["energy_in_mask"], "evidence_accuracy": [0.61, 0.60, 0.62]}
+    (text,) = said({"ERM": baseline, "CAMAL": still}).values()
+    assert text.startswith("On conflicting pairs")
+
+
 def test_open_set_is_told(said):
     methods = {"ERM": {"auroc": [0.70, 0.72, 0.71]}, "SAGE": {"auroc": [0.80, 0.81, 0.815]}}
     (text,) = said(methods).values()

@@ -47,6 +47,10 @@ def test_every_number_is_what_the_metrics_give_image_by_image(run, squares):
             assert table[f"contrast_{name}"][row] == pytest.approx(expected, abs=1e-4, nan_ok=True)
         insertion = metrics.auc(metrics.insertion(run.classifier, image, signed, predicted, steps=4))
         assert table["insertion"][row] == pytest.approx(insertion.item(), abs=1e-4)
+        if sample["mask_weight"]:
+            given = (run.classifier, image, mask, torch.tensor([run.classes.index(table["label"][row])]))
+            assert table["evidence_accuracy"][row] == metrics.evidence_accuracy(*given).item()
+            assert table["scenery_accuracy"][row] == metrics.scenery_accuracy(*given).item()
         sufficiency = metrics.sufficiency(run.classifier, image, signed, predicted)
         assert table["sufficiency"][row] == pytest.approx(sufficiency.item(), abs=1e-4)
     summary = evaluation.summary()
@@ -54,6 +58,13 @@ def test_every_number_is_what_the_metrics_give_image_by_image(run, squares):
     groups = (table["prediction"] == table["label"]).groupby([table["label"], table["domain"]]).mean()
     assert summary["worst_group_accuracy"] == pytest.approx(groups.min())
     assert summary["energy_in_mask"] == pytest.approx(table["energy_in_mask"].dropna().mean())
+    assert summary["evidence_accuracy"] == pytest.approx(table["evidence_accuracy"].dropna().mean())
+    assert table["evidence_accuracy"].isna().tolist() == (table["mask_weight"] == 0).tolist()
+    masks = [dataset[row]["mask"] / 255 for row in range(len(table)) if table["mask_weight"][row] > 0]
+    shares = [mask.mean().item() for mask in masks if mask.any()]
+    assert summary["flat_energy_in_mask"] == pytest.approx(sum(shares) / len(shares), abs=1e-4)
+    assert summary["flat_attention_gap"] == pytest.approx(0, abs=1e-6)
+    assert "flat_energy_in_mask" not in table
     assert summary["images_with_mask"] == (table["mask_weight"] > 0).sum() < len(table)
 
 
@@ -85,6 +96,20 @@ def test_evaluating_changes_nothing_in_the_model(run):
     run.classifier.eval()
     for key, value in run.classifier.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_noise_is_that_of_the_pixels_before_they_were_normalised(run, squares):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    metric = metrics.RelativeForegroundSensitivity(mean=run.preprocessing.mean, std=run.preprocessing.std)
+    generator = torch.Generator().manual_seed(0)
+    for batch in data.loader("test", run.preprocessing):
+        has_mask = batch["mask_weight"] > 0
+        metric.update(run.classifier, *(batch[key][has_mask] for key in ("image", "mask", "label")), generator)
+    found = evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness="none").summary()
+    expected = metric.compute().item()
+    assert found["relative_foreground_sensitivity"] == (None if np.isnan(expected) else pytest.approx(expected))
+    without = evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness="none", evidence=False)
+    assert not {"evidence_accuracy", "scenery_accuracy", "relative_foreground_sensitivity"} & set(without.summary())
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -305,7 +330,7 @@ def test_another_map_can_be_measured(run, squares, tmp_path, name):
 
 
 def test_maps_are_checked_before_anything_is_done(squares, settings, tmp_path):
-    with pytest.raises(InputError, match="No map 'grad_cab'. Expected .*class_map"):
+    with pytest.raises(InputError, match="No map 'grad_cab'.* Expected .*class_map"):
         train(settings(squares, tmp_path / "run", map="grad_cab"))
     assert not (tmp_path / "run").exists()
 

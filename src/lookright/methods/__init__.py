@@ -7,6 +7,8 @@ from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
 from lookright.methods.cyborg import CYBORG
+from lookright.methods.dfr import DFR
+from lookright.methods.divisive_decisions import DivisiveDecisions
 from lookright.methods.dre import DRE
 from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
@@ -15,8 +17,10 @@ from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gradia import GRADIA
+from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.hsplid import HSPLID
+from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
@@ -36,20 +40,24 @@ __all__ = [
     "CAMAL",
     "CARE",
     "CYBORG",
+    "DFR",
     "DRE",
     "EGAT",
     "ERM",
     "GRADIA",
     "HSPLID",
+    "JTT",
     "R4",
     "RRR",
     "SAGE",
     "SGT",
     "BackgroundSwap",
+    "DivisiveDecisions",
     "EnergyGuidance",
     "EntropyRegulariser",
     "EvidenceCutMix",
     "ExplanationConsistency",
+    "Graft",
     "GroupDRO",
     "LabelledViews",
     "LearningToLook",

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lookright.batch import Batch, mask_on_grid, mask_weight
@@ -81,8 +81,16 @@ class BackgroundSwap(Stochastic):
         scenery, keep = image[other], outside[other]
         if self.scenery == "inpainted":
             scenery = blend(scenery, self.perturbation(scenery, keep, generator), keep)
-        swapped = image.index_copy(0, row, blend(image[row], scenery, 1 - outside[row]))
-        return {**batch, "image": swapped}
+        front, moved = self._front(batch, row, inside[row], 1 - outside[row], generator)
+        image = image.index_copy(0, row, front[:, :-1] + (1 - front[:, -1:]) * scenery)
+        return {**batch, "image": image} | {key: batch[key].index_copy(0, row, value) for key, value in moved.items()}
+
+    def _front(
+        self, batch: Batch, row: Tensor, inside: Tensor, cover: Tensor, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "R layers H W"], dict[str, Tensor]]:
+        """What is pasted (its colours times its cover, and the cover), and what else of these rows moves with it."""
+        cover = cover[:, None]
+        return torch.cat([cover * batch["image"][row], cover], 1), {}
 
     def _allowed(self, batch: Batch, has_mask: Bool[Tensor, " B"]) -> Bool[Tensor, "B B"]:
         """Whose scenery (columns) each image (rows) may get."""

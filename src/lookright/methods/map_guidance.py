@@ -54,15 +54,18 @@ class MapGuidance(Method):
         """
         raise NotImplementedError
 
+    def distance(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
+        """ℓ of each image of a batch with masks."""
+        map = self._map(classifier, output, explained(output, batch["label"], self.explain))
+        inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
+        return self.compare(known_part(map, inside + outside), inside, outside)
+
     def guidance(
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """One term, named like the method. A batch without masks costs no map."""
         if "mask" in batch:
-            target = explained(output, batch["label"], self.explain)
-            map = self._map(classifier, output, target)
-            inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
-            loss = self.compare(known_part(map, inside + outside), inside, outside)
+            loss = self.distance(classifier, output, batch)
         else:
             loss = output.logits.new_zeros(len(output.logits))
         return {type(self).__name__.lower(): self.weight * mean_over_masked(loss, mask_weight(batch))}

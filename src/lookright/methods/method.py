@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
@@ -66,6 +66,7 @@ class Method(nn.Module):
             `mask`: batches with masks;
             `label`: labels that are the truth (those of a policy are the actions that it took);
             `domain`, `group`: batches with these keys;
+            `val`: a split of that name, whose images have all classes (and groups, if these are needed);
             `image_gradient`: the graph has to begin with the images;
             `unused_parameters`: in some steps parameters get no gradient, which DistributedDataParallel has to know.
         step: steps of the optimiser since `attach`.
@@ -163,6 +164,25 @@ class Method(nn.Module):
         loss = (self.weigh(classifier, output, batch) * loss).mean()
         return Loss({"task": loss} | self.guidance(classifier, output, batch, views))
 
+    def first(self) -> tuple["Method", int] | None:
+        """A training that a run does before its own, from the same weights: its method and epochs; None: there is none.
+
+        Where its `finish` gives `repeats`, how often each training image occurs in an epoch, the run's own does so.
+        """
+        return None
+
+    def finish(self, classifier: Classifier, batches: Callable[[str], Iterable[Batch]]) -> dict[str, Any]:
+        """What is left to do with the weights that are handed out, after the last step.
+
+        Args:
+            classifier: with these weights, to be changed in place.
+            batches: gives the images of a split, in order and not augmented, on the classifier's device.
+
+        Returns:
+            What was done, which the run's directory keeps as `finish.json`.
+        """
+        return {}
+
     def check(self, batch: Batch) -> None:
         """Refuse a batch that is none: shapes always, the range of masks where it costs nothing, and once elsewhere.
 
@@ -259,6 +279,22 @@ class Sum(Method):
         for method in self.members:
             features = method.edit(features)
         return features
+
+    def first(self) -> tuple[Method, int] | None:
+        """That of the one method that has one.
+
+        Raises:
+            InputError: several have.
+        """
+        asking = [method for method in self.members if method.first() is not None]
+        if len(asking) > 1:
+            names = " and ".join(type(method).__name__ for method in asking)
+            raise InputError(f"{names} both train before the training; take one of them.")
+        return asking[0].first() if asking else None
+
+    def finish(self, classifier: Classifier, batches: Callable[[str], Iterable[Batch]]) -> dict[str, Any]:
+        """One after the other."""
+        return {key: value for method in self.members for key, value in method.finish(classifier, batches).items()}
 
     def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         """The product of the methods' factors."""

@@ -94,9 +94,11 @@ class R4(Stochastic):
         """One term, `r4`. A batch without masks costs nothing."""
         require_classes(self, output, batch["label"])
         loss = at_least_float32(output.logits).new_zeros(len(output.logits))
-        if "mask" in batch and bool((mask_weight(batch) > 0).any()):
+        has_mask = (mask_weight(batch) > 0)[:, None, None]
+        if "mask" in batch and bool(has_mask.any()):
             image = at_least_float32(batch["image"].detach())
-            outside = mask_on_grid(batch, (image.shape[2], image.shape[3]))[1].to(image.dtype)[:, None]
+            outside = torch.where(has_mask, mask_on_grid(batch, (image.shape[2], image.shape[3]))[1], 0.0)
+            outside = outside.to(image.dtype)[:, None]
             with torch.autocast(image.device.type, enabled=False):
                 delta = torch.zeros_like(image)
                 if self.epsilon:

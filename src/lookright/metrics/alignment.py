@@ -135,6 +135,15 @@ def _weights(map: Tensor, mask: Tensor, ignore: Tensor | None) -> tuple[Tensor, 
             f"map has shape {tuple(map.shape)} and mask {tuple(mask.shape)}: "
             "expected (B, h, w) and (B, H, W), one map and one mask for each image"
         )
+    return inside_and_outside(mask, ignore)
+
+
+def inside_and_outside(mask: Tensor, ignore: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """How much each pixel (B, H, W) counts as inside and as outside: M·(1 − I) and (1 − M)·(1 − I).
+
+    Raises:
+        InputError: values out of [0, 1], or `ignore` of another shape.
+    """
     if ignore is not None and ignore.shape != mask.shape:
         raise InputError(f"ignore has shape {tuple(ignore.shape)}: expected that of the mask, {tuple(mask.shape)}")
     mask = _in_range("mask", mask)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lookright.measures import Measure
+from lookright.measures import CONTRAST, FLAT, Measure
 from lookright.report.directory import StudyResults
 from lookright.report.metric import in_order, measure
 from lookright.statistics import Estimate, PairedDifference, holm, mean_interval, paired_difference
@@ -98,6 +98,13 @@ class Section:
             )
             for name, values in series.items()
         ]
+
+    def floor(self, split: str, metric: str) -> float:
+        """What a map that is the same everywhere scores on the split, over its runs; NaN where that is not known."""
+        column = FLAT + metric.removeprefix(CONTRAST)
+        if column not in self.results:
+            return np.nan
+        return float(self.results.loc[self.results["split"] == split, column].mean())
 
     def metrics_of(self, split: str) -> list[str]:
         """The metrics that have a value on the split."""

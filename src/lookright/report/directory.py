@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lookright.errors import InputError
-from lookright.measures import Measure
+from lookright.measures import FLAT, Measure
 from lookright.report.selection import RULES
 from lookright.run_directory import read_arrays, read_json
 from lookright.run_directory.file_name import file_name
@@ -18,7 +18,8 @@ KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
 TEXT = (*KEYS, "candidate_of", "run")
 OF_SELECTION = {"candidates", *(column for columns in RULES.values() for column in columns)} - {"accuracy"}
-NOT_METRICS = {*TEXT, *OF_SELECTION, "images", "images_with_mask", "smallest_group"}
+COST = ["epochs", "train_seconds"]
+NOT_METRICS = {*TEXT, *OF_SELECTION, *COST, "images", "images_with_mask", "smallest_group"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def read_results(directory: Path) -> StudyResults:
             f"{str(directory)!r} holds neither results.csv (a study) nor result.json (a finished run); "
             "give the directory that `lookright study` or `lookright train` wrote"
         )
-    metrics = [name for name in map(str, results) if name not in NOT_METRICS and results[name].notna().any()]
+    no_metrics = NOT_METRICS | {FLAT + name for name in map(str, results)}
+    metrics = [name for name in map(str, results) if name not in no_metrics and results[name].notna().any()]
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
     text = config.read_text(encoding="utf-8", errors="replace")[:LARGEST] if config.is_file() else ""

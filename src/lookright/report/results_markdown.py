@@ -1,17 +1,22 @@
 """Writes docs/results.md and the like from study directories, so that no number in them is typed by hand."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
-from lookright.report.directory import StudyResults, read_results
+from lookright.report.directory import COST, StudyResults, read_results
 from lookright.report.markdown import DASH, cell, head, table
 from lookright.report.number import decimal, p_value
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
 from lookright.statistics import Estimate
+
+COSTS = {"epochs": "Epochs", "train_seconds": "Seconds of training"}
 
 
 def write_results(directories: Sequence[Path], out: Path) -> None:
@@ -79,15 +84,25 @@ def _selection(tables: list[Selection]) -> list[str]:
 def _split(section: Section, split: str) -> list[str]:
     columns = section.metrics_of(split)
     scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
-    heads = ["Method", "Seeds", *(head(section.measure(column)) for column in columns)]
+    costs = [column for column in COST if column in section.results and section.results[column].notna().any()]
+    heads = [
+        "Method",
+        "Seeds",
+        *(COSTS[column] for column in costs),
+        *(head(section.measure(column)) for column in columns),
+    ]
     means = [
         [
             name,
             ", ".join(map(str, section.seeds(name, split))),
+            *(_cost(section, name, split, column) for column in costs),
             *(_mean(scores[column].get(name)) for column in columns),
         ]
         for name in section.names
     ]
+    floors = [section.floor(split, column) for column in columns]
+    if not all(map(math.isnan, floors)):
+        means.append(["a flat map", "", *map(decimal, floors)])
     parts = [f"**{cell(split)}**", table(heads, means)]
     if len(section.names) > 1:
         differences = [
@@ -100,6 +115,13 @@ def _split(section: Section, split: str) -> list[str]:
             )
         )
     return parts
+
+
+def _cost(section: Section, name: str, split: str, column: str) -> str:
+    """What training a run took, on average over the seeds."""
+    rows = section.results[(section.results["name"] == name) & (section.results["split"] == split)]
+    mean = rows[column].mean()
+    return DASH if np.isnan(mean) else f"{mean:.4g}"
 
 
 def _mean(score: Score | None) -> str:

@@ -50,7 +50,7 @@ def summary(section: Section, over_images: dict[tuple[str, str], Estimate]) -> d
             _attention(section, split, name, over_images.get((name, "energy_in_mask"))),
         ]
         first = "; ".join(clause for clause in clauses if clause)
-        sentences = [f"On {split_words(split)} {first}."] if first else []
+        sentences = _disagreement(section, split, name) + ([f"On {split_words(split)} {first}."] if first else [])
         sentences += _free_direction(section, split, name) + _also(section, name)
         if sentences:
             said[name] = " ".join(sentences)
@@ -103,6 +103,24 @@ def _attention(section: Section, split: str, name: str, over_images: Estimate | 
         f"{own} of its attention fell inside the mask and {other} of {section.baseline}'s"
         f"{_over_images(over_images) if difference.count == 1 else ', ' + _doubt(score, digits)}"
     )
+
+
+def _disagreement(section: Section, split: str, name: str) -> list[str]:
+    """A sentence where the maps clearly moved towards the evidence, and what needs no map did not follow."""
+    maps, without = (_scores(section, split, column).get(name) for column in ("energy_in_mask", "evidence_accuracy"))
+    if maps is None or without is None or maps.difference is None or without.difference is None:
+        return []
+    gain = without.difference
+    if not maps.is_clear or maps.difference.value <= 0 or gain.count < 2 or (without.is_clear and gain.value > 0):
+        return []
+    digits = _digits(gain)
+    change = f"{decimal(100 * gain.value, digits, sign=True)} points"
+    if gain.low <= gain.high:
+        change += f", {_interval(gain, digits)}"
+    return [
+        f"The maps of {name} moved onto the evidence, but its accuracy on the evidence alone shows no clear gain over "
+        f"{section.baseline} ({change}): its maps are not yet a sign that it uses the evidence more."
+    ]
 
 
 def _free_direction(section: Section, split: str, name: str) -> list[str]:

@@ -37,11 +37,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """A metric and the methods' lines."""
+    """A metric and the methods' lines; `floor` is what a flat map scores, NaN where there is none."""
 
     column: str
     metric: Measure
     rows: list[Row]
+    floor: float
 
     def row(self, name: str) -> Row | None:
         """A method's line; None where it has no value."""
@@ -188,7 +189,7 @@ def _group(section: Section, split: str, column: str) -> Group:
         )
         for score in scores
     ]
-    return Group(column, about, rows)
+    return Group(column, about, rows, section.floor(split, column))
 
 
 def _verdict(score: Score, about: Measure) -> str:

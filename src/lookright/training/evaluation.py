@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
+from torchmetrics import Metric
 
 from lookright import metrics
 from lookright.attribution import contrast, minmax, relu
@@ -21,7 +22,7 @@ from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.errors import InputError
-from lookright.measures import CONTRAST, Kind, measures_of
+from lookright.measures import CONTRAST, FLAT, Kind, measures_of
 from lookright.metrics.mean import MeanOverDefined
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
@@ -69,12 +70,13 @@ def evaluate_split(
     faithfulness: Faithfulness = "curves",
     faithfulness_images: int = 0,
     steps: int = 16,
+    evidence: bool = True,
     further: Sequence[str] = (),
 ) -> SplitEvaluation:
     """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
 
     Alignment is measured on two maps of the same forward: the one that `map` says, and `attribution.contrast` of the
-    class map, which no vector added to every row of the head changes.
+    class map, which no vector added to every row of the head changes. What a flat map scores stands beside.
 
     Args:
         classifier: put into eval mode while measuring.
@@ -85,6 +87,7 @@ def evaluate_split(
         faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
         faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
         steps: points of the curves besides the first.
+        evidence: measure on masked images what needs no map: the evidence alone, the scenery alone, noise on either.
         further: measures besides, by name in `lookright.measures.MEASURES` or by import path.
     """
     rows = data.rows(split)
@@ -97,6 +100,8 @@ def evaluate_split(
     of_split = _of_split(data, rows, faithfulness, further, device)
     alignment = _functions("alignment", faithfulness, further)
     of_curves = _functions("faithfulness", faithfulness, further)
+    of_evidence = _of_evidence(preprocessing, faithfulness, further, evidence)
+    generator = torch.Generator().manual_seed(GALLERY_SEED)
     columns: dict[str, list[Tensor]] = {}
     kept: dict[str, list[Tensor]] = {"map": [], "logits": [], "embedding": []}
     curves: dict[str, list[Tensor]] = {}
@@ -128,7 +133,24 @@ def evaluate_split(
                     curves.setdefault(f"{name}_curve", []).append(points.cpu())
                     points = metrics.auc(points)
                 values[name] = _spread(_one_each(name, points, int(subset.sum())), subset)
-            for name, value in values.items():
+            masked = known & (batch["mask_weight"] > 0)
+            if masked.any():
+                shown: dict[str, Any] = {
+                    key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
+                }
+                shown["generator"] = generator
+                for name, measure in of_evidence.items():
+                    takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
+                    given = {key: value for key, value in shown.items() if key in takes}
+                    if isinstance(measure, Metric):
+                        measure.update(classifier, **given)
+                    else:
+                        values[name] = _spread(_one_each(name, measure(classifier, **given), int(masked.sum())), masked)
+            flat = {
+                FLAT + name: _alignment(name, function, torch.ones_like(attention), batch)
+                for name, function in alignment.items()
+            }
+            for name, value in (values | flat).items():
                 means.setdefault(name, MeanOverDefined().to(device)).update(value)
             columns_of_batch = {
                 "prediction_index": predicted,
@@ -150,12 +172,29 @@ def evaluate_split(
     if "worst_group_accuracy" in summary:
         summary["smallest_group"] = of_split["worst_group_accuracy"][0].smallest_group
     summary |= {name: mean.compute().item() for name, mean in means.items()}
+    for name, measure in of_evidence.items():
+        if isinstance(measure, Metric) and measure.update_called:
+            summary[name] = measure.compute().item()
     maps, logits, embedding = (torch.cat(kept[name]) for name in ("map", "logits", "embedding"))
     return SplitEvaluation(table, mean_curves, maps, logits, embedding, summary)
 
 
 def _functions(kind: Kind, faithfulness: Faithfulness, further: Sequence[str]) -> dict[str, Callable[..., Tensor]]:
     return {measure.name: measure.load() for measure in measures_of(kind, faithfulness, further)}
+
+
+def _of_evidence(
+    preprocessing: Preprocessing, faithfulness: Faithfulness, further: Sequence[str], asked: bool
+) -> dict[str, Callable[..., Any]]:
+    """Functions of each image, and metrics, which are told how the images were normalised."""
+    found: dict[str, Callable[..., Any]] = {}
+    for row in measures_of("evidence", faithfulness, further, asked):
+        measure: Any = row.load()
+        if inspect.isclass(measure):
+            takes = inspect.signature(measure).parameters
+            measure = measure(**{key: getattr(preprocessing, key) for key in ("mean", "std") if key in takes})
+        found[row.name] = measure
+    return found
 
 
 def _of_split(

@@ -99,6 +99,7 @@ def evaluate_run(
             faithfulness=settings.evaluation.faithfulness,
             faithfulness_images=settings.evaluation.faithfulness_images,
             steps=settings.evaluation.curve_points,
+            evidence=settings.evaluation.evidence,
             further=settings.evaluation.measures,
         )
         write_evaluation(
@@ -157,6 +158,7 @@ def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
         "seed": settings.seed,
         "map": map,
         "val_accuracy": facts["val_accuracy"],
+        "epochs": facts.get("epochs"),
         "train_seconds": facts["train_seconds"],
         "splits": {},
     }

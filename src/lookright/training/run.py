@@ -3,21 +3,24 @@
 import copy
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonargparse
 import torch
 from lightning.fabric import seed_everything
 from torch.utils.data import DataLoader
 
+from lookright.batch import Batch
 from lookright.classifier import Classifier
 from lookright.data.balance import draw_weights, require_groups
 from lookright.data.dataset import ShuffledBatches
 from lookright.errors import InputError
+from lookright.interruption import Interrupted
 from lookright.methods.group_dro import count_groups
 from lookright.methods.stochastic import add_to_seeds
 from lookright.replacing import remove_drafts
@@ -31,6 +34,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
+from lookright.training.cost import step_cost
 from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
@@ -38,6 +42,9 @@ from lookright.training.model import build_model, require_known_model, try_out
 from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
+
+COUNTED_IMAGES, COUNTED_STEPS = 8, 8
+"""Of which a method's cost is taken."""
 
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
 
@@ -89,6 +96,7 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
         remove_drafts(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
+        _train_before(settings, data)
         return _fit(settings, data, classifier, preprocessing, checkpoint=None)
 
 
@@ -114,6 +122,7 @@ def resume(out: Path) -> TrainedRun:
             write_json(path, _environment(settings, data))
         checkpoint = out / "last.ckpt"
         classifier, preprocessing = _build(settings, data)
+        _train_before(settings, data)
         return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.exists() else None)
 
 
@@ -210,6 +219,18 @@ def _require_needs(settings: RunSettings, data: RunData) -> None:
     needs, name, training = settings.method.needs, type(settings.method).__name__, data.rows("train")
     if "group" in needs:
         require_groups(training, name)
+    if "val" in needs:
+        validation = data.rows("val")
+        missing = [label for label in data.classes if label not in set(validation["label"])]
+        if missing:
+            raise InputError(
+                f"{name} learns from the split val, and val of {str(settings.data)!r} has no image of {missing[0]!r}. "
+                "Give it some of every class."
+            )
+        if "group" in needs:
+            require_groups(validation, name)
+    if settings.method.first() is not None and settings.machine.devices > 1:
+        raise InputError(f"{name} trains twice, which runs on one device only. Take --devices 1.")
     if "domain" in needs and not data.domains:
         raise InputError(
             f"{name} needs domains, and {str(settings.data)!r} names none. Fill in the column domain of labels.csv."
@@ -226,29 +247,74 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
-    method, steps = settings.method, _steps(_batches(settings, data), settings)
+    method = settings.method
+    add_to_seeds(method, settings.seed)
+    count_groups(method, data.group_sizes)
+    method.attach(classifier)
+    if settings.schedule.budget:
+        settings.schedule.epochs = _affordable_epochs(settings, data, preprocessing, classifier)
+    steps = _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
         raise InputError(
             f"{type(method).__name__} only begins after {warmup} steps of warming up, and this training "
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
-    add_to_seeds(settings.method, settings.seed)
-    count_groups(settings.method, data.group_sizes)
-    method.attach(classifier)
     return classifier, preprocessing
+
+
+def _affordable_epochs(
+    settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier
+) -> int:
+    """How many epochs of the method cost as many operations as `budget` epochs of plain training."""
+    budget, rows = settings.schedule.budget, data.rows("train").reset_index(drop=True)
+    first = rows.sort_values("mask_weight", ascending=False, kind="stable").index[:COUNTED_IMAGES]
+    dataset = data.dataset("train", preprocessing.size)
+    batch = preprocessing.collate()([dataset[row] for row in first])
+    steps = max(1, round(budget * len(rows) / settings.optimisation.batch_size / settings.optimisation.accumulate))
+    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
+
+
+def _train_before(settings: RunSettings, data: RunData) -> None:
+    """Where the method asks for one, a training in a directory of its own, `first`; what it found is for the run's own.
+
+    Interrupted, it goes on where it was; done, it is not repeated. The run's own random state is left alone.
+    """
+    asked = settings.method.first()
+    if asked is None:
+        return
+    method, epochs = asked
+    out = settings.out / "first"
+    if not (out / "finish.json").is_file():
+        schedule = replace(settings.schedule, epochs=epochs, budget=0.0, patience=0, select="last")
+        first = replace(settings, out=out, method=method, schedule=schedule)
+        out.mkdir(exist_ok=True)
+        remove_drafts(out)
+        checkpoint = out / "last.ckpt"
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            classifier, preprocessing = _build(first, data)
+            try:
+                _fit(first, data, classifier, preprocessing, checkpoint if checkpoint.is_file() else None)
+            except Interrupted as interruption:
+                raise Interrupted(
+                    interruption.number,
+                    f"interrupted in the first of two trainings. Go on with lookright train --resume {settings.out}, "
+                    "or repeat the command of the study.",
+                ) from None
+    data.repeats = read_json(out / "finish.json").get("repeats")
 
 
 def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBatches:
     return ShuffledBatches(
-        len(data.rows("train")),
+        len(data.training_rows),
         settings.optimisation.batch_size,
         settings.schedule.epochs,
         settings.seed,
         start=start,
         rank=rank(),
         world_size=settings.machine.devices,
-        weights=draw_weights(data.rows("train"), balance) if (balance := settings.images.balance) else None,
+        weights=draw_weights(data.training_rows, balance) if (balance := settings.images.balance) else None,
     )
 
 
@@ -282,12 +348,22 @@ def _fit(
     seconds = time.perf_counter() - started
     end_further_processes(fabric)
     data.samples.require_unchanged()
-    classifier.cpu().eval()
+    classifier.eval()
     facts = _facts(settings, data, preprocessing, loop.progress)
     if facts["val_accuracy"] is not None and settings.schedule.select == "best":
         classifier.model.load_state_dict(loop.progress.best_weights)
+    done = settings.method.finish(classifier, partial(_images, data, preprocessing, fabric.device))
+    if done:
+        write_json(settings.out / "finish.json", done)
+    classifier.cpu()
     save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
+
+
+def _images(data: RunData, preprocessing: Preprocessing, device: torch.device, split: str) -> Iterator[Batch]:
+    """The images of a split in order, not augmented."""
+    for batch in data.loader(split, preprocessing):
+        yield cast(Batch, {key: value.to(device) for key, value in batch.items()})
 
 
 def _training_loader(
@@ -319,6 +395,7 @@ def _facts(settings: RunSettings, data: RunData, preprocessing: Preprocessing, p
         "std": preprocessing.std,
         "size": preprocessing.size,
         "fingerprint": data.fingerprint,
+        "epochs": settings.schedule.epochs,
         "val_accuracy": accuracy if validates else None,
         "step": progress.best_step if validates and best else progress.step,
     }

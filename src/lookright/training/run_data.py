@@ -30,6 +30,7 @@ class RunData:
         fingerprint: of the folder, see `lookright.data.table.fingerprint`.
         skipped: what was wrong with the images that were left out.
         mask_control: alters the masks of the training images.
+        repeats: how often each training image occurs in an epoch; None: once.
     """
 
     table: pd.DataFrame
@@ -40,6 +41,7 @@ class RunData:
     fingerprint: str
     skipped: list[str]
     mask_control: MaskControl | None = None
+    repeats: list[int] | None = None
 
     @property
     def test_splits(self) -> list[str]:
@@ -56,9 +58,18 @@ class RunData:
         """The rows of a split."""
         return self.table[self.table["split"] == split]
 
+    @property
+    def training_rows(self) -> pd.DataFrame:
+        """The rows of an epoch of training."""
+        rows = self.rows("train")
+        return rows if self.repeats is None else rows.loc[rows.index.repeat(self.repeats)]
+
     def dataset(self, split: str, size: int, augmentation: Augmentation | None = None, seed: int = 0) -> ImageDataset:
-        """The images of a split; `seed` is that of the augmentation and of the mask control."""
-        rows = self.rows(split)
+        """The images of a split, or with an augmentation those of an epoch of training.
+
+        `seed` is that of the augmentation and of the mask control.
+        """
+        rows = self.training_rows if augmentation else self.rows(split)
         samples: Sequence[Sample] = self.samples.of_rows(rows.index)
         if split == "train" and self.mask_control:
             samples = self.mask_control(samples, rows["mask_weight"].tolist(), seed)

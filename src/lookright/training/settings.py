@@ -79,6 +79,8 @@ class ScheduleSettings(Group):
 
     Attributes:
         epochs: passes over the training images.
+        budget: in place of `epochs`: the operations that the training may take, in epochs of plain training; a method
+            whose step takes three times as many gets a third of the epochs. 0: `epochs` counts.
         lr_warmup: share of the training over which the learning rate rises linearly; it then falls to 0 as a cosine.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
         select: weights to hand out: `best` on the validation split, or `last`.
@@ -86,6 +88,7 @@ class ScheduleSettings(Group):
     """
 
     epochs: int = within(20, least=1, most=10**6)
+    budget: float = within(0.0, least=0)
     lr_warmup: float = within(0.1, least=0, most=1)
     patience: int = within(0, least=0)
     select: Literal["best", "last"] = "best"
@@ -128,6 +131,8 @@ class EvaluationSettings(Group):
             comprehensiveness, too).
         faithfulness_images: number of test images a split on which faithfulness is measured; 0: all.
         curve_points: points of the insertion and deletion curves.
+        evidence: on masked images, measure what needs no map: accuracy on the evidence alone, on the scenery alone, and
+            under noise on either.
         measures: what is measured besides: names in `lookright.measures.MEASURES`, or import paths of functions of your
             own, such as `my.module.dice`.
     """
@@ -138,6 +143,7 @@ class EvaluationSettings(Group):
     faithfulness: Literal["none", "curves", "all"] = "curves"
     faithfulness_images: int = within(0, least=0)
     curve_points: int = within(16, least=1)
+    evidence: bool = True
     measures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

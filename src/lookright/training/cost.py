@@ -1,0 +1,63 @@
+"""What a method's training costs, in operations: the same on every machine."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from lookright.batch import Batch
+from lookright.classifier import Classifier
+from lookright.methods import ERM, Method
+from lookright.tasks import Task, cross_entropy
+
+
+def step_cost(
+    classifier: Classifier, method: Method, batch: Batch, steps: Sequence[int] = (0,), task: Task = cross_entropy
+) -> float:
+    """Operations of a step of the method, as a multiple of those of plain training: 1 for what adds none.
+
+    Counted are the multiplications of convolutions, matrices and attention, forward and backward, the second derivative
+    included. What else a step does (in-painting, resizing, the optimizer) is not; `benchmarks/step_cost.py` takes time.
+
+    Args:
+        classifier: attached to the method; neither is changed.
+        method: whose step is counted.
+        batch: of training images.
+        steps: of the training at which it is counted, for methods that take turns; the mean is returned.
+        task: the loss of each image.
+    """
+    with torch.random.fork_rng(devices=[]):
+        plain = _operations(classifier, ERM(), batch, task)
+        counted = [_operations(classifier, method, batch, task, step) for step in steps]
+    return sum(counted) / len(counted) / plain
+
+
+def _operations(classifier: Classifier, method: Method, batch: Batch, task: Task, step: int = 0) -> int:
+    classifier, method = copy.deepcopy(classifier).train(), copy.deepcopy(method).train()
+    method.attach(classifier, torch.optim.SGD(classifier.parameters()))
+    for part in method.modules():
+        if isinstance(part, Method):
+            part.step = step
+    given = {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
+    with _Counter() as counter:
+        method(classifier, given, task).total.backward()
+    return counter.operations
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up what PyTorch's own table of operations says of each call.
+
+    `FlopCounterMode` would do, but it follows modules with hooks that a gradient with respect to the images breaks.
+    """
+
+    operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.operations += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result

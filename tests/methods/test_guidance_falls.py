@@ -1,0 +1,45 @@
+"""Guidance falls while a model is trained with it."""
+
+import copy
+
+import pytest
+import torch
+
+from lookright import (
+    CYBORG,
+    R4,
+    RRR,
+    DivisiveDecisions,
+    EnergyGuidance,
+    LabelledViews,
+    LearningToLook,
+    Provenance,
+)
+
+METHODS = [
+    CYBORG(alpha="adaptive", differentiate_alpha=False),
+    DivisiveDecisions(),
+    DivisiveDecisions(divide="opposed"),
+    EnergyGuidance(),
+    LabelledViews(),
+    LearningToLook(),
+    Provenance(share=1.0),
+    R4(steps=2),
+    R4(search="random", steps=2, penalty="change"),
+    R4(search="random", steps=2, score="loss"),
+    RRR(),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_guidance_falls_while_it_is_trained(classifier, batch, method):
+    method = copy.deepcopy(method).eval()  # the same draws in each step
+    optimizer, values = torch.optim.Adam(classifier.parameters(), 1e-2), []
+    for _ in range(12):
+        loss = method(classifier, batch)
+        guidance = loss.total - loss.terms["task"]
+        optimizer.zero_grad()
+        guidance.backward()
+        optimizer.step()
+        values.append(guidance.item())
+    assert values[-1] < values[0]

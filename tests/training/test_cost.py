@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from lookright import ALIGN, CAMAL, ERM, RRR, SAGE, Classifier
+from lookright.run_directory import read_facts
+from lookright.training.cost import step_cost
+from lookright.training.run import train
+from lookright.training.small_cnn import SmallCNN
+
+
+@pytest.fixture
+def classifier():
+    return Classifier(SmallCNN(4, 4), input_size=(3, 32, 32))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    mask = (torch.rand(4, 32, 32, generator=generator) > 0.7).float()
+    return {"image": torch.randn(4, 3, 32, 32, generator=generator), "label": torch.arange(4), "mask": mask}
+
+
+@pytest.mark.parametrize(
+    ("method", "least", "most"),
+    [(ERM(), 1, 1), (CAMAL(), 1, 1.01), (SAGE(share=0.5), 2, 2), (SAGE(), 3, 3), (RRR(), 1.9, 2.3)],
+    ids=["ERM", "CAMAL", "SAGE of half", "SAGE", "RRR"],
+)
+def test_operations_are_those_of_the_views_and_of_second_derivatives(classifier, batch, method, least, most):
+    method.attach(classifier)
+    assert least <= step_cost(classifier, method, batch) <= most
+
+
+def test_turns_are_counted_apart(classifier, batch):
+    method = ALIGN(warmup=4, masker_warmup=4, masker_steps=2, classifier_steps=2)
+    method.attach(classifier)
+    alone, both = step_cost(classifier, method, batch, [0]), step_cost(classifier, method, batch, [0, 8])
+    later = step_cost(classifier, method, batch, [8])
+    assert later > alone
+    assert both == pytest.approx((alone + later) / 2)
+
+
+def test_nothing_is_changed(classifier, batch):
+    method = SAGE()
+    method.attach(classifier)
+    before, state = classifier.state_dict(), torch.get_rng_state()
+    before = {key: value.clone() for key, value in before.items()}
+    step_cost(classifier, method, batch)
+    assert all(torch.equal(value, before[key]) for key, value in classifier.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (method.step, method.draws, classifier.training) == (0, 0, True)
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_a_budget_gives_each_method_the_epochs_that_it_can_pay(squares, settings, tmp_path):
+    epochs = {}
+    for name in ("ERM", "SAGE"):
+        run = train(settings(squares, tmp_path / name, method=name, budget=6, epochs=1))
+        epochs[name] = read_facts(run.directory / "model.safetensors")["epochs"]
+    assert epochs == {"ERM": 6, "SAGE": 2}
