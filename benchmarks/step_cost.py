@@ -3,16 +3,18 @@
 Every round times one step of each contender, one after the other, so that whatever else the machine does hits all of
 them alike; the figure is the median over the rounds of the ratio within a round. On a CPU it is the processor time of
 one thread, which other programs on the machine disturb least. Peak memory is what a process of its own reaches in three
-steps above what it held before the first.
+steps above what it held before the first; of `methods` it is not measured.
 
     python benchmarks/step_cost.py guidance --model resnet50 --size 224 --batch-size 4
     python benchmarks/step_cost.py guidance --model vit_small_patch16_224 --size 224 --batch-size 4
     python benchmarks/step_cost.py sage
     python benchmarks/step_cost.py align
-    python benchmarks/step_cost.py table      # docs/cost.md from benchmarks/results/step_cost_*.json
+    python benchmarks/step_cost.py methods --size 64      # every method with its defaults, after its warm-up
+    python benchmarks/step_cost.py table                  # docs/cost.md, and two columns of docs/methods/index.md
 
-`guidance` sets CAMAL beside what a user would write without lookright: an attention loss on captum's Grad-CAM, and one
-that runs the model a second time and differentiates it whole.
+`table` reads benchmarks/results/step_cost_*.json, and what each method needs from the methods themselves. `guidance`
+sets CAMAL beside what a user would write without lookright: an attention loss on captum's Grad-CAM, and one that runs
+the model a second time and differentiates it whole.
 """
 
 import argparse
@@ -30,37 +32,56 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method
+from lookright import ALIGN, CAMAL, DRE, ERM, SAGE, SGT, Classifier, Method, methods
+from lookright.methods.group_dro import count_groups
 from lookright.perturb import Blur, Noise, ZeroFill
 from lookright.run_directory.environment import processor
+from lookright.run_directory.settings_file import class_names
 
 CLASSES = 8
+GROUPS = 4
 PLAIN = "plain PyTorch"
 RESULTS = Path(__file__).parent / "results"
 Batch = dict[str, Tensor]
 Loss = Callable[[Batch], Tensor]
-Contender = Callable[[nn.Module], tuple[Loss, list[nn.Parameter]]]
+Built = tuple[Loss, torch.optim.Optimizer]
+Contender = Callable[[nn.Module], Built]
+INDEX = Path(__file__).parents[1] / "docs" / "methods" / "index.md"
+TOLD = {"mask": "masks", "group": "groups", "domain": "domains"}
+"""Of what a method needs, what its user must have; in the words of the index."""
 
 
-def plain(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
-    return lambda batch: functional.cross_entropy(model(batch["image"]), batch["label"]), list(model.parameters())
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters())
+
+
+def plain(model: nn.Module) -> Built:
+    return lambda batch: functional.cross_entropy(model(batch["image"]), batch["label"]), optimizer_of(model)
 
 
 def guided(method: Method) -> Contender:
-    def build(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
-        classifier = Classifier(model)
-        method.attach(classifier)
-        method.to(next(model.parameters()).device)
-        parameters = [*classifier.parameters(), *method.parameters()]
-        return lambda batch: method(classifier, batch).total, parameters
+    def build(model: nn.Module) -> Built:
+        classifier, optimizer = Classifier(model), optimizer_of(model)
+        count_groups(method, [1] * GROUPS)
+        method.attach(classifier, optimizer)
+        return lambda batch: method(classifier, batch).total, optimizer
 
     return build
+
+
+def every_method() -> dict[str, Method]:
+    """With its defaults, each in the first step after its warm-up."""
+    kinds = [getattr(methods, name) for name in class_names(Method) if hasattr(methods, name)]
+    built = {kind.__name__: kind() for kind in kinds}
+    for method in built.values():
+        method.step = getattr(method, "warmup_steps", 0)
+    return built
 
 
 def checkpointed(contender: Contender) -> Contender:
     """With the activations of blocks recomputed in the backward pass."""
 
-    def build(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
+    def build(model: nn.Module) -> Built:
         model.set_grad_checkpointing()
         return contender(model)
 
@@ -88,7 +109,7 @@ def as_grid(tokens: Tensor, prefix: int = 1) -> Tensor:
     return patches.transpose(1, 2).unflatten(2, (round(patches.shape[1] ** 0.5), -1))
 
 
-def captum_grad_cam(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
+def captum_grad_cam(model: nn.Module) -> Built:
     from captum.attr import LayerGradCam
 
     layer = LayerGradCam(model, layer_of(model))
@@ -106,10 +127,10 @@ def captum_grad_cam(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
         task = functional.cross_entropy(model(batch["image"]), batch["label"])
         return task + attention_loss(map, batch["mask"])
 
-    return loss, list(model.parameters())
+    return loss, optimizer_of(model)
 
 
-def second_forward(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
+def second_forward(model: nn.Module) -> Built:
     """The task from one forward, the map from another, its gradient down to the image."""
     layer = layer_of(model)
     is_transformer = hasattr(model, "blocks")
@@ -130,13 +151,14 @@ def second_forward(model: nn.Module) -> tuple[Loss, list[nn.Parameter]]:
         map = (gradient.mean((2, 3), keepdim=True) * features).sum(1)
         return task + attention_loss(map, batch["mask"])
 
-    return loss, list(model.parameters())
+    return loss, optimizer_of(model)
 
 
 def align(turn: str, **arguments) -> Contender:
     """After the warm-ups, and always in the same turn: the steps are not counted."""
     method = ALIGN(warmup=0, masker_warmup=0, masker_steps=1, classifier_steps=1, **arguments)
     method.step = ("masker", "classifier").index(turn)
+    method.stepped = lambda *_: None
     return guided(method)
 
 
@@ -147,6 +169,7 @@ ALIGNS = {
     "ALIGN, regularisation 0": {"regularisation": 0.0},
 }
 CONTENDERS: dict[str, dict[str, Contender]] = {
+    "methods": {PLAIN: plain, **{name: guided(method) for name, method in every_method().items()}},
     "guidance": {
         PLAIN: plain,
         "ERM": guided(ERM()),
@@ -187,10 +210,11 @@ def prepare(contender: Contender, arguments: argparse.Namespace, device: str) ->
         "image": torch.randn(shape[0], 3, *shape[1:], device=device),
         "label": torch.randint(CLASSES, shape[:1], device=device),
         "mask": (torch.rand(shape, device=device) > 0.7).float(),
+        "domain": torch.randint(GROUPS, shape[:1], device=device),
+        "group": torch.randint(GROUPS, shape[:1], device=device),
     }
     model = timm.create_model(arguments.model, num_classes=CLASSES).to(device)
-    loss, parameters = contender(model)
-    optimizer = torch.optim.AdamW(parameters)
+    loss, optimizer = contender(model)
 
     def step() -> float:
         start = _now(device)
@@ -236,11 +260,15 @@ def measure(arguments: argparse.Namespace) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
     contenders = CONTENDERS[arguments.group]
-    memory = {name: peak_memory(arguments.group, name, arguments, device) for name in contenders}
+    # A process for each method takes longer than all their steps.
+    looked_at = () if arguments.group == "methods" else contenders
+    memory = {name: peak_memory(arguments.group, name, arguments, device) for name in looked_at}
     steps = {name: prepare(contender, arguments, device) for name, contender in contenders.items()}
     for step in steps.values():
         step()
     rounds = [{name: step() for name, step in steps.items()} for _ in range(arguments.rounds)]
+    if arguments.group == "methods":
+        average_turns(rounds)
     if arguments.group == "align":
         for name in ALIGNS:
             for seconds in rounds:
@@ -257,12 +285,12 @@ def measure(arguments: argparse.Namespace) -> None:
         "device": torch.cuda.get_device_name() if device == "cuda" else f"one thread of {processor()}",
         "torch": torch.__version__,
         "seconds_of_a_plain_step": round(statistics.median(seconds[PLAIN] for seconds in rounds), 4),
-        "peak_mebibytes_of_a_plain_step": round(memory[PLAIN], 1),
+        "peak_mebibytes_of_a_plain_step": round(memory[PLAIN], 1) if memory else None,
         "time": {name: round(statistics.median(values), 3) for name, values in ratios.items()},
         "quartiles": {
             name: [round(q, 3) for q in statistics.quantiles(values)[::2]] for name, values in ratios.items()
         },
-        "memory": {name: round(memory[name] / memory[PLAIN], 3) for name in ratios},
+        "memory": {name: round(value / memory[PLAIN], 3) for name, value in memory.items()},
     }
     RESULTS.mkdir(exist_ok=True)
     out = RESULTS / f"step_cost_{arguments.group}_{arguments.model}_{device}.json"
@@ -272,20 +300,47 @@ def measure(arguments: argparse.Namespace) -> None:
     print("\n".join(table(result)))
 
 
+def average_turns(rounds: list[dict[str, float]]) -> None:
+    """Where the sides of a method take turns, a step is the mean of two that follow each other."""
+    for name, method in every_method().items():
+        if "unused_parameters" in method.needs:
+            seconds = [one[name] for one in rounds]
+            for index, one in enumerate(rounds[:-1]):
+                one[name] = (seconds[index] + seconds[index + 1]) / 2
+            rounds[-1][name] = rounds[-2][name] if len(rounds) > 1 else seconds[-1]
+
+
 def table(result: dict) -> list[str]:
     """Markdown."""
     lines = [
         f"`{result['model']}`, {result['batch_size']} images of {result['size']} × {result['size']}, "
-        f"{result['device']}, {result['rounds']} rounds; a plain step takes {result['seconds_of_a_plain_step']:.3g} s "
-        f"and {result['peak_mebibytes_of_a_plain_step']:.0f} MiB.",
+        f"{result['device']}, {result['rounds']} rounds; a plain step takes {result['seconds_of_a_plain_step']:.3g} s"
+        + (f" and {result['peak_mebibytes_of_a_plain_step']:.0f} MiB." if result["memory"] else "."),
         "",
-        "| | time | quartiles | peak memory |",
-        "|---|---|---|---|",
+        "| | time | quartiles | peak memory |" if result["memory"] else "| | time | quartiles |",
+        "|---|---|---|---|" if result["memory"] else "|---|---|---|",
     ]
     for name, ratio in result["time"].items():
         low, high = result["quartiles"][name]
-        lines.append(f"| {name} | {ratio:.2f} | {low:.2f} to {high:.2f} | {result['memory'][name]:.2f} |")
+        memory = f" {result['memory'][name]:.2f} |" if result["memory"] else ""
+        lines.append(f"| {name} | {ratio:.2f} | {low:.2f} to {high:.2f} |{memory}")
     return lines
+
+
+def fill_in(index: str) -> str:
+    """The index of methods with what they need and cost, two columns of its table."""
+    measured = sorted(RESULTS.glob("step_cost_methods_*.json"))
+    time = json.loads(measured[0].read_text())["time"] if measured else {}
+    known, lines = every_method(), []
+    for line in index.splitlines():
+        cells = line.split("|")
+        if len(cells) > 6 and (name := cells[1].strip().lstrip("[").split("]")[0]) in known:
+            needs = [word for need, word in TOLD.items() if need in known[name].needs]
+            cells[4] = f" {', '.join(needs) or 'nothing'} "
+            cells[6] = f" {time[name]:.1f} " if name in time else " "
+            line = "|".join(cells)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def write_page(out: Path) -> None:
@@ -297,6 +352,7 @@ def write_page(out: Path) -> None:
     for path in sorted(RESULTS.glob("step_cost_*.json")):
         lines += ["", *table(json.loads(path.read_text()))]
     out.write_text("\n".join(lines) + "\n")
+    INDEX.write_text(fill_in(INDEX.read_text()))
 
 
 def main() -> None:

@@ -157,9 +157,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(squa
     forward = CAMAL.forward
     calls = []
 
-    def explode(self, classifier, batch):
+    def explode(self, classifier, batch, task):
         calls.append(1)
-        loss = forward(self, classifier, batch)
+        loss = forward(self, classifier, batch, task)
         return Loss(loss.terms | {"camal": loss.terms["camal"] * torch.nan}) if len(calls) == 6 else loss
 
     monkeypatch.setattr(CAMAL, "forward", explode)
