@@ -7,10 +7,13 @@ import torch
 
 from lookright import (
     CYBORG,
+    GALS,
+    HAICS,
     R4,
     RRR,
     DivisiveDecisions,
     EnergyGuidance,
+    GradMask,
     LabelledViews,
     LearningToLook,
     Provenance,
@@ -21,6 +24,9 @@ METHODS = [
     DivisiveDecisions(),
     DivisiveDecisions(divide="opposed"),
     EnergyGuidance(),
+    GALS(),
+    GradMask(),
+    HAICS(),
     LabelledViews(),
     LearningToLook(),
     Provenance(share=1.0),

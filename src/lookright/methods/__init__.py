@@ -16,9 +16,12 @@ from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
+from lookright.methods.gals import GALS
+from lookright.methods.grad_mask import GradMask
 from lookright.methods.gradia import GRADIA
 from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
+from lookright.methods.haics import HAICS
 from lookright.methods.hsplid import HSPLID
 from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
@@ -44,7 +47,9 @@ __all__ = [
     "DRE",
     "EGAT",
     "ERM",
+    "GALS",
     "GRADIA",
+    "HAICS",
     "HSPLID",
     "JTT",
     "R4",
@@ -57,6 +62,7 @@ __all__ = [
     "EntropyRegulariser",
     "EvidenceCutMix",
     "ExplanationConsistency",
+    "GradMask",
     "Graft",
     "GroupDRO",
     "LabelledViews",
