@@ -64,6 +64,8 @@ def _require_bounded(events: Iterable[yaml.Event], source: str) -> None:
     for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
             open_parts.append((event.anchor, 0))
+            if len(open_parts) > DEEPEST:
+                raise InputError(f"{source!r} is nested more than {DEEPEST} deep, which no settings need.")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_parts.pop()
@@ -81,5 +83,3 @@ def _require_bounded(events: Iterable[yaml.Event], source: str) -> None:
         open_parts[-1] = outer, before + size + 1
         if open_parts[-1][1] > MOST_VALUES:
             raise InputError(f"{source!r} holds more than {MOST_VALUES:,} values, which no settings need.")
-        if len(open_parts) > DEEPEST:
-            raise InputError(f"{source!r} is nested more than {DEEPEST} deep, which no settings need.")

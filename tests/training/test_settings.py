@@ -40,7 +40,7 @@ def test_methods_can_be_summed():
         ({"epoch": 3}, "epoch"),
         ({"epochs": "three"}, "three"),
         ({"method": {"class_path": "CAMAL", "init_args": {"mode": "median"}}}, "median"),
-        ({"epochs": 0}, "epochs = 0; expected 1 or more"),
+        ({"epochs": 0}, "epochs = 0; expected a number from 1 to 1000000"),
         ({"batch_size": 0}, "batch_size = 0; expected 1 or more"),
         ({"lr": -1.0}, r"lr = -1\.0; expected 0 or more"),
         ({"lr": float("nan")}, "lr = nan; expected 0 or more"),
@@ -49,7 +49,7 @@ def test_methods_can_be_summed():
         ({"warmup": 500.0}, r"lr_warmup = 500\.0; expected a number from 0 to 1"),
         ({"seed": 2**32}, "seed = 4294967296; expected a number from 0 to"),
         ({"steps": 8, "curve_points": 8}, "'curve_points' and another name both set 'curve_points'"),
-        ({"schedule": {"epochs": 0}}, "epochs = 0; expected 1 or more"),
+        ({"schedule": {"epochs": 0}}, "epochs = 0; expected a number from 1 to 1000000"),
     ],
 )
 def test_mistakes_are_quoted(wrong, message):
