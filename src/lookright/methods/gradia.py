@@ -77,10 +77,7 @@ class GRADIA(Method):
         seen, self._seen = self._seen, None
         if "mask" not in batch:
             return {"gradia": mean_over_masked(output.logits.new_zeros(len(output.logits)), mask_weight(batch))}
-        if seen is not None and seen[0] is output:
-            map = seen[1]
-        else:
-            map = self._map(classifier, output, batch["label"])
+        map = seen[1] if seen and seen[0] is output else self._map(classifier, output, batch["label"])
         inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
         map = minmax(known_part(map, inside + outside))
         _, attention_weight = self._weights(map.detach(), output.logits, batch)
