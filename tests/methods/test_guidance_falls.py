@@ -10,6 +10,7 @@ from lookright import (
     GALS,
     HAICS,
     R4,
+    RES,
     RRR,
     DivisiveDecisions,
     EnergyGuidance,
@@ -33,6 +34,8 @@ METHODS = [
     R4(steps=2),
     R4(search="random", steps=2, penalty="change"),
     R4(search="random", steps=2, score="loss"),
+    RES(),
+    RES(impute="learned", unknown="imputed"),
     RRR(),
 ]
 

@@ -31,9 +31,11 @@ from lookright.methods.method import Loss, Method, Sum, Views
 from lookright.methods.provenance import Provenance
 from lookright.methods.r4 import R4
 from lookright.methods.reach import reaches_backbone
+from lookright.methods.res import RES
 from lookright.methods.rrr import RRR
 from lookright.methods.sage import SAGE
 from lookright.methods.saliency_mixup import SaliencyMixup
+from lookright.methods.sgdrop import SGDrop
 from lookright.methods.sgt import SGT
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "HSPLID",
     "JTT",
     "R4",
+    "RES",
     "RRR",
     "SAGE",
     "SGT",
@@ -71,6 +74,7 @@ __all__ = [
     "MapGuidance",
     "Method",
     "Provenance",
+    "SGDrop",
     "SaliencyMixup",
     "Sum",
     "Views",
