@@ -3,6 +3,7 @@
 from lookright.methods.adl import ADL
 from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
+from lookright.methods.alternating import Alternating
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
@@ -22,6 +23,7 @@ from lookright.methods.gradia import GRADIA
 from lookright.methods.graft import Graft
 from lookright.methods.group_dro import GroupDRO
 from lookright.methods.haics import HAICS
+from lookright.methods.harmonization import Harmonization
 from lookright.methods.hsplid import HSPLID
 from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
@@ -59,6 +61,7 @@ __all__ = [
     "RRR",
     "SAGE",
     "SGT",
+    "Alternating",
     "BackgroundSwap",
     "DivisiveDecisions",
     "EnergyGuidance",
@@ -68,6 +71,7 @@ __all__ = [
     "GradMask",
     "Graft",
     "GroupDRO",
+    "Harmonization",
     "LabelledViews",
     "LearningToLook",
     "Loss",

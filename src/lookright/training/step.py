@@ -57,7 +57,7 @@ class TrainingStep(nn.Module):
 
     def _check_reach(self, loss: Loss, batch: Batch) -> None:
         """Look at the first batches until the guidance has reached the backbone; say so if it has not by then."""
-        guides = "mask" not in self.method.needs or bool((mask_weight(batch) > 0).any())
+        guides = len(loss.terms) > 1 and ("mask" not in self.method.needs or bool((mask_weight(batch) > 0).any()))
         if not guides or is_checkpointed(self.classifier):
             return
         problem = reaches_backbone(self.classifier, loss)
