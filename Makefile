@@ -14,8 +14,7 @@ test: .venv/dev
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
-	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable . \
-		beartype hypothesis pytest
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[test]'
 	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest tests/test_batch.py tests/attribution tests/classifier tests/methods \
 		tests/metrics tests/run_directory tests/training
 

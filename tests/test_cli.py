@@ -152,7 +152,7 @@ def test_bad_data_is_one_clear_line(own_squares, tmp_path, capsys, kind, message
         (["rl", "trian"], "No command 'trian'. Do you mean train?"),
         (["train", "--data", "d", "--out", "o", "--epocs", "3"], "No option '--epocs'. Do you mean --epochs?"),
         (["evaluate", "run", "--splt", "test"], "No option '--splt'. Do you mean --split?"),
-        (["train", "--data", "d", "--out", "o", "--epochs", "0"], "epochs = 0; expected 1 or more"),
+        (["train", "--data", "d", "--out", "o", "--epochs", "0"], "epochs = 0; expected a number from 1 to 1000000"),
         (["train", "--data", "nowhere", "--out", "run"], "No folder 'nowhere'"),
         (["train", "--data", "d", "--out", "o", "--method", "CAMEL"], "No method 'CAMEL'"),
         (["train", "--data", "d", "--out", "o", "--method", "CAMAL", "--method.wieght", "1"], "wieght"),

@@ -141,3 +141,22 @@ def test_gymnasium_checks_spaces_in_a_method():
 
     with contextlib.closing(Vector([lambda: gymnasium.make("CartPole-v1")])):
         assert checked == [True]
+
+
+def test_the_table_of_operations_counts_what_is_dispatched():
+    """training/cost.py."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Seen(TorchDispatchMode):
+        counted = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func._overloadpacket in flop_registry:
+                self.counted += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
+            return result
+
+    with Seen() as seen:
+        torch.ones(2, 3) @ torch.ones(3, 5)
+    assert seen.counted == 2 * 2 * 3 * 5

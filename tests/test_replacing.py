@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lookright import InputError
 from lookright.replacing import replacing
 
 
@@ -129,3 +130,10 @@ def test_relative_paths(tmp_path, monkeypatch):
 def test_it_imports_no_torch():
     code = "import sys, lookright.replacing; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe or a device"), replacing(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()

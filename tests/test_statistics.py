@@ -1,3 +1,4 @@
+import itertools
 import warnings
 
 import numpy as np
@@ -278,3 +279,53 @@ def test_agreement_with_rliable():
     )
     assert improvement.value == pytest.approx(theirs["pair"][0])
     np.testing.assert_allclose([improvement.low, improvement.high], intervals["pair"][:, 0], atol=0.04)
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=6))
+def test_permutation_against_all_signs(pairs):
+    ours, theirs = np.array(pairs).T
+    difference = ours - theirs
+    found = statistics.permutation_p_value(ours, theirs)
+    if np.isnan(found):
+        assert np.ptp(difference) <= 1e-12 * np.abs(pairs).max()
+        return
+    signs = itertools.product((1, -1), repeat=len(difference))
+    means = [abs(np.mean(difference * np.array(sign))) for sign in signs]
+    observed = abs(difference.mean())
+    expected = np.mean([mean >= observed - 1e-9 * max(observed, 1e-9) for mean in means])
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.25, 0.1, 0.05, 0.01, 0.001])
+def test_with_fewer_pairs_no_permutation_test_reaches_the_level(level):
+    pairs = statistics.fewest_pairs(level)
+    gains = np.arange(1, pairs + 1)
+    if pairs > 1:
+        assert pairs == 2 or statistics.permutation_p_value(gains[1:], np.zeros(pairs - 1)) > level
+        assert statistics.permutation_p_value(gains, np.zeros(pairs)) <= level
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.5])
+def test_equivalence_is_what_the_interval_says(margin):
+    """Two one-sided tests at 5 % agree with the 90 % interval: equivalent where it lies within the margin."""
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        ours, theirs = generator.normal(0.02 * (seed % 3), 0.03, 6), generator.normal(0, 0.01, 6)
+        interval = statistics.paired_difference(ours, theirs, confidence=0.9)
+        within = -margin < interval.low and interval.high < margin
+        assert (statistics.equivalence_p_value(ours, theirs, margin) < 0.05) == within
+
+
+def test_pairs_are_dropped_and_refused():
+    gaps = ([0.5, 0.6, np.nan, 0.8], [0.4, 0.55, 0.3, 0.6])
+    whole = ([0.5, 0.6, 0.8], [0.4, 0.55, 0.6])
+    for test in (statistics.permutation_p_value, lambda a, b: statistics.equivalence_p_value(a, b, 0.3)):
+        assert test(*gaps) == test(*whole)
+        assert np.isnan(test([0.5], [0.4]))
+        assert np.isnan(test([], []))
+        with pytest.raises(ValueError, match="expected one pair per seed"):
+            test([0.5], [0.4, 0.5])
+    with pytest.raises(ValueError, match="margin 0"):
+        statistics.equivalence_p_value(*whole, 0)
+    with pytest.raises(ValueError, match="level 1"):
+        statistics.fewest_pairs(1)

@@ -40,6 +40,16 @@ def require_between(name: str, value: float, least: float = 0, most: float = mat
         )
 
 
+def said_by_system(error: OSError) -> str:
+    """What the system says of a file, as a sentence.
+
+    >>> said_by_system(PermissionError(13, "Permission denied", "/runs"))
+    "The system refuses '/runs': Permission denied. What was finished is kept."
+    """
+    where = f" {str(error.filename)!r}" if error.filename else ""
+    return f"The system refuses{where}: {error.strerror or error}. What was finished is kept."
+
+
 def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     """A question about the name that was perhaps meant, empty where none is near.
 

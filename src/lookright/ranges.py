@@ -4,7 +4,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from lookright.errors import InputError
 
@@ -44,13 +45,16 @@ def within(default: Any, least: float = -math.inf, most: float = math.inf, *, ab
 
 
 def check_ranges(kind: type, values: Mapping[str, Any]) -> None:
-    """Refuse values outside the ranges of a dataclass's fields.
+    """Refuse values outside the ranges of a dataclass's fields, and None where a field needs a value.
 
     Raises:
         InputError: names the first one, and what is expected.
     """
+    hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
         allowed, value = field.metadata.get("range"), values.get(field.name)
+        if field.name in values and value is None and NoneType not in get_args(hints[field.name]):
+            raise InputError(f"{field.name} has no value; expected {allowed or 'one, or to be left out'}.")
         if allowed is not None and value is not None and value not in allowed:
             raise InputError(f"{field.name} = {value}; expected {allowed}.")
 

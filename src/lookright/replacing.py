@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lookright.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -19,6 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: in a folder that exists. A file, or an empty folder, that is there already is replaced.
 
     Raises:
+        InputError: `path` is a pipe or a device, which a file must not replace.
         OSError: `path` cannot be written, or is a folder with something in it.
 
     Example:
@@ -30,6 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> out.read_text()
         'image,label'
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{str(path)!r} is a pipe or a device. Expected the name of a file to write.")
     # A folder of its own leaves the permissions of what is written to its writer: a temporary file's are its owner's.
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         draft = Path(folder, path.name)
@@ -40,5 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def remove_drafts(folder: Path) -> None:
     """Delete the drafts in a folder that killed writers left; call it where no other process writes."""
     for path in folder.iterdir():
-        if path.is_dir() and re.fullmatch(r"\..+-[a-z0-9_]{8}", path.name):
+        if is_draft(path):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a folder is named as `replacing` names those for its drafts."""
+    return path.is_dir() and re.fullmatch(r"\..+-[a-z0-9_]{8}", path.name) is not None

@@ -95,11 +95,7 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float 
     >>> print(f"{difference.value:.2f} [{difference.low:.2f}, {difference.high:.2f}], p = {difference.p_value:.3f}")
     0.08 [0.01, 0.15], p = 0.044
     """
-    ours, theirs = np.asarray(values, dtype=float), np.asarray(baseline, dtype=float)
-    if ours.shape != theirs.shape:
-        raise ValueError(f"paired values: {ours.shape} against {theirs.shape}; expected one pair per seed")
-    both = ~(np.isnan(ours) | np.isnan(theirs))
-    ours, theirs = ours[both], theirs[both]
+    ours, theirs = _pairs(values, baseline)
     count = len(ours)
     if count == 0:
         return PairedDifference(np.nan, np.nan, np.nan, np.nan, np.nan, 0)
@@ -115,6 +111,93 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float 
         correction = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) / np.sqrt(half)
         effect_size = correction * mean / difference.std(ddof=1)
     return PairedDifference(mean, float(low), float(high), float(test.pvalue), float(effect_size), count)
+
+
+def permutation_p_value(values: ArrayLike, baseline: ArrayLike, *, permutations: int = 100_000, seed: int = 0) -> float:
+    """Two-sided paired permutation test of a mean difference of zero: signs of the differences are swapped.
+
+    It assumes nothing of how the differences are distributed. Exact where there are at most `permutations` ways to swap
+    (16 pairs); a random draw of them beyond. With few pairs it cannot be small, see `fewest_pairs`.
+
+    Args:
+        values: (seeds,) the method's numbers.
+        baseline: (seeds,) the baseline's, in the same order. A pair with a NaN on either side is dropped.
+        permutations: how many at most.
+        seed: seed of the draw.
+
+    Returns:
+        The p-value; NaN for fewer than two pairs and for differences without spread.
+
+    >>> permutation_p_value([0.82, 0.80, 0.85, 0.83, 0.84], [0.74, 0.75, 0.74, 0.76, 0.77])
+    0.0625
+    """
+    ours, theirs = _pairs(values, baseline)
+    if _without_spread(ours - theirs, float(np.abs([ours, theirs]).max(initial=0))):
+        return np.nan
+    return float(
+        stats.permutation_test(
+            (ours, theirs),
+            lambda a, b, axis: np.mean(a - b, axis=axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=permutations,
+            rng=np.random.default_rng(seed),
+        ).pvalue
+    )
+
+
+def fewest_pairs(level: float = 0.05) -> int:
+    """The smallest number of pairs with which a permutation or rank test can reach the level: 2 / 2ⁿ ≤ level.
+
+    >>> fewest_pairs(0.05), fewest_pairs(0.0625)
+    (6, 5)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level}; expected one between 0 and 1")
+    pairs = 1
+    while 2.0 ** (1 - pairs) > level:
+        pairs += 1
+    return pairs
+
+
+def equivalence_p_value(values: ArrayLike, baseline: ArrayLike, margin: float) -> float:
+    """P-value of the claim that the mean difference is smaller than `margin`, whatever its sign.
+
+    Two one-sided paired t-tests (Schuirmann 1987), the larger p-value of the two. A difference that is not significant
+    is not shown to be small; this shows it.
+
+    Args:
+        values: (seeds,) the method's numbers.
+        baseline: (seeds,) the baseline's, in the same order. A pair with a NaN on either side is dropped.
+        margin: the difference of interest, above 0, such as 0.02 for two points.
+
+    Returns:
+        The p-value; NaN for fewer than two pairs and for differences without spread.
+
+    Raises:
+        ValueError: a margin of 0 or less, or lengths that differ.
+
+    >>> round(equivalence_p_value([0.752, 0.748, 0.751, 0.749], [0.75, 0.75, 0.75, 0.75], margin=0.02), 4)
+    0.0001
+    """
+    if not margin > 0:
+        raise ValueError(f"margin {margin}; expected more than 0")
+    ours, theirs = _pairs(values, baseline)
+    difference = ours - theirs
+    if _without_spread(difference, float(np.abs([ours, theirs]).max(initial=0))):
+        return np.nan
+    above = stats.ttest_1samp(difference, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(difference, margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def _pairs(values: ArrayLike, baseline: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides of the pairs in which neither is NaN."""
+    ours, theirs = np.asarray(values, dtype=float), np.asarray(baseline, dtype=float)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"paired values: {ours.shape} against {theirs.shape}; expected one pair per seed")
+    both = ~(np.isnan(ours) | np.isnan(theirs))
+    return ours[both], theirs[both]
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

@@ -2,6 +2,7 @@ import pytest
 from torch.nn import functional
 
 from lookright import CARE, GRADIA
+from lookright.attribution import class_map
 
 
 def expected(classifier, batch, reasonable):
@@ -36,6 +37,24 @@ def test_equals_a_loop_over_images(classifier, batch, reasonable, right):
     loss = GRADIA(weight=0.7, reasonable=reasonable)(classifier, batch)
     assert loss.terms["gradia"].item() == pytest.approx(0.7 * attention, rel=1e-5)
     assert loss.terms["task"].item() == pytest.approx(task, rel=1e-5)
+
+
+def test_one_map_a_step(classifier, batch):
+    classifier = classifier.eval()
+    maps = []
+
+    def counted(*arguments):
+        maps.append(class_map(*arguments))
+        return maps[-1]
+
+    method = GRADIA(map=counted)
+    for step in (1, 2):
+        loss = method(classifier, batch).terms["gradia"]
+        assert len(maps) == step
+        batch["image"] = batch["image"].flip(3)
+    output = classifier(batch["image"])
+    assert method.guidance(classifier, output, batch)["gradia"] != loss
+    assert len(maps) == 3
 
 
 def test_task_weights_multiply_in_a_sum(classifier, batch):

@@ -79,7 +79,7 @@ def test_runs_without_result_are_listed(make_study):
         ("results.csv", "method,seed,split\nERM,one,test\n", "seed 'one'"),
         ("results.csv", "method,seed,split\nERM,1.5,test\n", "seed '1.5'"),
         ("results.csv", "method,seed,split\nERM,0,test\nERM,0,test\n", "two rows for 'ERM', seed 0, split 'test'"),
-        ("result.json", "{", "expected JSON"),
+        ("result.json", "{", "as JSON"),
         ("result.json", "[]", "holds a list"),
         ("result.json", '{"method": "ERM", "seed": 0, "splits": {}}', "no test split"),
         ("result.json", '{"method": "ERM", "splits": {"test": {"accuracy": 1}}}', "seed ''"),

@@ -1,7 +1,10 @@
+import resource
+
 import pytest
 import torch
 
 from lookright import InputError
+from lookright.run_directory import save_model
 from lookright.run_directory.checkpoint import read_checkpoint, write_checkpoint
 
 
@@ -46,3 +49,17 @@ def test_a_damaged_or_foreign_file_is_refused_in_a_sentence(tmp_path):
         read_checkpoint(path, ("epoch",))
     with pytest.raises(InputError, match="No checkpoint"):
         read_checkpoint(tmp_path / "nowhere.ckpt")
+
+
+@pytest.mark.parametrize("write", ["checkpoint", "weights"])
+def test_a_full_disk_is_the_systems_error_and_keeps_what_was_there(tmp_path, write):
+    path, model = tmp_path / "file", torch.nn.Linear(100, 100)
+    path.write_bytes(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # stands for the end of the disk
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_checkpoint(path, model.state_dict()) if write == "checkpoint" else save_model(path, model, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"before"]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from statistics import fmean
 
 import numpy as np
@@ -9,9 +10,11 @@ import yaml
 from PIL import Image
 
 from lookright import InputError
+from lookright.cli import main
 from lookright.report.selection import RULES, select_candidates
-from lookright.run_directory import file_name
+from lookright.run_directory import file_name, only_writer
 from lookright.study import read_study, run_study
+from lookright.study.status import run_states
 from lookright.training.run import load_last_step, load_run, train
 from lookright.training.run_data import load_data
 from lookright.training.step import TrainingStep
@@ -108,6 +111,38 @@ def test_a_run_that_fails_does_not_stop_the_others(config, tmp_path, monkeypatch
     with pytest.raises(InputError, match=r"2 of 4 runs failed, the first: .*No weights 'nowhere\.pth'"):
         run_study(config, tmp_path / "out")
     assert pd.read_csv(tmp_path / "out/results.csv")["name"].tolist() == ["ERM", "ERM"]
+
+
+def test_a_damaged_run_does_not_stop_the_others(config, tmp_path, capsys):
+    run_study(config, tmp_path / "out")
+    damaged, gone = (tmp_path / "out/runs/given" / name / "seed-0" for name in ("ERM", file_name("strong CAMAL")))
+    (damaged / "result.json").write_text('{"splits": ')
+    shutil.rmtree(gone)
+    with pytest.raises(InputError, match="1 of 4 runs failed, the first: runs/given/ERM/seed-0: Cannot read"):
+        run_study(config, tmp_path / "out")
+    assert (gone / "result.json").is_file()
+    assert main(["study", "status", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("runs/given/ERM/seed-0  failed: Cannot read")
+    assert [line.split("  ")[1] for line in lines[1:4]] == ["finished"] * 3
+    assert lines[4] == "1 failed, 3 finished"
+
+
+def test_the_states_of_runs(config, tmp_path):
+    names = ["begun", "written", "waiting"]
+    for name in names[:2]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    with only_writer(tmp_path / "written"):
+        states = dict(run_states(tmp_path, [tmp_path / name for name in names]))
+    assert states == {"begun": "interrupted", "written": "running", "waiting": "waiting"}
+
+
+def test_a_grid_of_millions_is_refused_at_once(config, tmp_path):
+    content = yaml.safe_load(config.read_text()) | {"seeds": list(range(2000)), "models": [f"m{n}" for n in range(50)]}
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match="2000 x 1 x 50 x 2 = 200,000 runs; expected at most 10,000"):
+        run_study(config, tmp_path / "out")
 
 
 def test_a_bug_in_one_run_does_not_stop_the_others(config, tmp_path, monkeypatch):

@@ -326,3 +326,39 @@ def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tm
 def test_the_method_hears_of_every_step_of_the_optimiser(squares, settings, tmp_path):
     run = train(settings(squares, tmp_path / "run", method="CAMAL", epochs=3, accumulate=2))
     assert run.settings.method.step == 6
+
+
+def test_images_that_are_written_during_the_training_are_noticed(own_squares, settings, tmp_path, monkeypatch):
+    run = TrainingLoop.run
+
+    def changing(self, *loaders):
+        run(self, *loaders)
+        with (own_squares / "images/3.png").open("ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(TrainingLoop, "run", changing)
+    with pytest.raises(InputError, match=r"1 of 54 files changed while they were in use, such as .*3\.png"):
+        train(settings(own_squares, tmp_path / "run", epochs=1))
+    assert (tmp_path / "run/last.ckpt").is_file()
+    assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_an_image_that_is_gone_ends_a_training_with_workers_in_a_sentence(own_squares, settings, tmp_path, monkeypatch):
+    run = TrainingLoop.run
+
+    def removing(self, *loaders):
+        (own_squares / "images/3.png").unlink()
+        run(self, *loaders)
+
+    monkeypatch.setattr(TrainingLoop, "run", removing)
+    with pytest.raises(InputError, match=r"^No file .*3\.png'\.$"):
+        train(settings(own_squares, tmp_path / "run", epochs=1, workers=1, cache=0))
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_in_a_sentence(squares, settings, tmp_path):
+    train(settings(squares, tmp_path / "run", epochs=1))
+    train(settings(squares, tmp_path / "wide", epochs=1, model_arguments={"width": 16}))
+    (tmp_path / "run/model.safetensors").unlink()
+    (tmp_path / "wide/last.ckpt").replace(tmp_path / "run/last.ckpt")
+    with pytest.raises(InputError, match="does not fit the settings of its run.*Delete it, and the run starts again"):
+        resume(tmp_path / "run")

@@ -16,10 +16,11 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from lookright.classifier.grid import Grid
 from lookright.classifier.logits import logits_of
+from lookright.classifier.patches_without_graph import PatchesWithoutGraph
 from lookright.classifier.route import Route, Site
-from lookright.classifier.search import find_grid, find_route
+from lookright.classifier.search import find_grid, find_route, reads_patches
 from lookright.classifier.search.advice import unknown_name
-from lookright.classifier.tap import tapped
+from lookright.classifier.tap import has_hooks, tapped
 from lookright.classifier.twice_differentiable import not_checkpointed, twice_differentiable
 from lookright.errors import InputError
 
@@ -112,6 +113,7 @@ class Classifier(nn.Module):
         self._named = (_name(model, features, "features"), _name(model, head, "head"), grid, prefix)
         self._route: Route | None = None
         self._grids: dict[tuple[int, ...], Grid] = {}
+        self._patches_are_read: dict[tuple[int, ...], bool] = {}
         if input_size is not None:
             self._look(input_size)
         elif (usual := _usual_input_size(model)) is not None:
@@ -124,7 +126,7 @@ class Classifier(nn.Module):
 
     def _look(self, image_shape: tuple[int, ...], weightless: bool = False) -> None:
         self._route = find_route(self.model, image_shape, *self._named, weightless=weightless)
-        self._grids = {image_shape: self._route.grid}
+        self._grids, self._patches_are_read = {image_shape: self._route.grid}, {}
 
     def _grid(self, image_shape: tuple[int, ...]) -> Grid:
         """The layout of the features for images of that shape: looked for once."""
@@ -226,14 +228,18 @@ class Classifier(nn.Module):
             self._look(tuple(image.shape[1:]))
         route, seen = self.route, {}
         grid = self._grid(tuple(image.shape[1:]))
+        twice = torch.is_grad_enabled() and not route.linear and not image.requires_grad
+        leaves_patches = twice and self._leaves_patches(tuple(image.shape[1:]), grid)
 
         with ExitStack() as stack:
             kept = stack.enter_context(ExitStack())
 
             def at_features(tensor: Tensor) -> Tensor:
                 features = seen[route.features] = self._features(image, tensor, edit)
-                if torch.is_grad_enabled() and not route.linear and not image.requires_grad:
+                if twice:
                     stack.enter_context(twice_differentiable())
+                    if leaves_patches:
+                        stack.enter_context(PatchesWithoutGraph(grid, tensor))
                     if route.features.side == "input":
                         kept.enter_context(not_checkpointed(self.model.get_submodule(route.features.module)))
                 return grid.restore(features, tensor)
@@ -260,6 +266,15 @@ class Classifier(nn.Module):
         embedding = [seen[site].flatten(1) for site in route.embedding] or [features.mean((2, 3))]
         joined = embedding[0] if len(embedding) == 1 else torch.cat(embedding, 1)
         return Output(logits, joined, features, image=image)
+
+    def _leaves_patches(self, image_shape: tuple[int, ...], grid: Grid) -> bool:
+        """Whether nobody but the last attention reads the tokens of patches: neither the logits nor a user's hook."""
+        is_transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        if not (grid.prefix or grid.suffix) or is_transformed or has_hooks(self.model):
+            return False
+        if image_shape not in self._patches_are_read:
+            self._patches_are_read[image_shape] = reads_patches(self.model, image_shape, self.route.features, grid)
+        return not self._patches_are_read[image_shape]
 
     def _keep_embedding(self, seen: dict[Site, Tensor], site: Site, tensor: Tensor) -> Tensor:
         seen[site] = tensor

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lookright.classifier.eager import eagerly
@@ -27,6 +28,11 @@ def tapped(model: nn.Module, taps: list[tuple[Site, Callable[[Tensor], Tensor]]]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Whether anybody is handed what passes a model's modules in a forward."""
+    return _has_any_global_hook() or any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
 class _Tap:

@@ -2,13 +2,14 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 
 from lookright.errors import InputError, nearest
+from lookright.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from lookright.run_directory.settings_file import SettingsFile
@@ -75,9 +76,20 @@ def train_or_resume(
     settings.add_to(parser)
     arguments = [_today_name(argument, settings.renamed) for argument in arguments]
     _require_known_options(arguments, [*settings.names, "config", "resume"])
+    for path in _config_files(arguments):
+        content = read_yaml(path)  # before the parser, which knows no bounds
+        if not isinstance(content, dict):
+            raise InputError(f"{str(path)!r} holds a {type(content).__name__}; expected settings by name.")
     namespace = parser.parse_args(arguments)
     del namespace["resume"]
     return train(namespace)
+
+
+def _config_files(arguments: list[str]) -> Iterator[Path]:
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--config" and (equals or arguments[position + 1 :]):
+            yield Path(value if equals else arguments[position + 1])
 
 
 def _require_known_options(arguments: list[str], known: Iterable[str]) -> None:

@@ -5,14 +5,16 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jsonargparse
 
 from lookright.cli import agents, classifiers, data, studies
 from lookright.cli.arguments import Command, call, spelled_out
-from lookright.errors import InputError, nearest
+from lookright.errors import InputError, nearest, said_by_system
 from lookright.interruption import Interrupted, ending_at_sigterm
+from lookright.trust import trusting
 
 COMMANDS: dict[str, Command | dict[str, Command]] = {
     "demo": studies.demo,
@@ -21,7 +23,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "explain": classifiers.explain,
     "predict": classifiers.predict,
     "export": classifiers.export,
-    "study": studies.study,
+    "study": {"": studies.study, "status": studies.status},
     "report": studies.report,
     "results": studies.results,
     "data": {
@@ -42,7 +44,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "results": agents.results,
     },
 }
-"""By name; a group is a dict of commands."""
+"""By name; a group is a dict of commands, that of the empty name standing for the group's own."""
 
 REPORT_BUG = (
     "lookright: this is a bug of lookright, not of what you typed. What was finished is kept. Please report the lines "
@@ -53,13 +55,13 @@ REPORT_BUG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: done, 2: bad input, 70: a bug of ours, 130: interrupted, 143: asked to end (SIGTERM)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    debug, trusts = "--debug" in arguments, "--trust" in arguments
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--trust")]
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # --method my_method.MyMethod; at the end, so that it hides no package
     try:
-        with ending_at_sigterm():
+        with ending_at_sigterm(), trusting() if trusts else nullcontext():
             _run(spelled_out(arguments))
     except KeyboardInterrupt as error:
         advice = str(error) or "interrupted. What was finished is kept; the same command goes on from there."
@@ -87,6 +89,10 @@ def _run(arguments: list[str]) -> None:
     name: list[str] = []
     while isinstance(found, dict):
         word = arguments[len(name)] if len(arguments) > len(name) else "--help"
+        own = found.get("")
+        if callable(own) and word not in found:
+            call(own, " ".join(name), arguments[len(name) :])
+            return
         if word in ("-h", "--help"):
             print(_overview(" ".join(name), found))
             return
@@ -108,11 +114,12 @@ def _overview(group: str, commands: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"usage: lookright {group + ' ' if group else ''}COMMAND [--help] [--debug] ...",
+            f"usage: lookright {group + ' ' if group else ''}COMMAND [--help] [--debug] [--trust] ...",
             "",
             *lines,
             "",
-            "--help behind a command or a group tells more; --debug shows the traceback of an error.",
+            "--help behind a command or a group tells more; --debug shows the traceback of an error;",
+            "--trust imports code of others that the directory of a run names.",
         ]
     )
 
@@ -121,8 +128,7 @@ def _readable(error: Exception) -> str:
     if isinstance(error, InputError):
         return " ".join(str(error).split())
     if isinstance(error, OSError):
-        where = f" {str(error.filename)!r}" if error.filename else ""
-        return f"The system refuses{where}: {error.strerror or error}. What was finished is kept."
+        return said_by_system(error)
     from lookright.run_directory.settings_file import readable
 
     return readable(error)

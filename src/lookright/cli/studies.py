@@ -19,7 +19,7 @@ def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> None:
 
 
 def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:
-    """Do the runs of a study that are missing.
+    """Do the runs of a study that are missing; `lookright study status DIRECTORY` tells how far they are.
 
     Args:
         config: the study's YAML file.
@@ -32,6 +32,36 @@ def study(config: Path, out: Path | None = None, executor: Literal["local", "ray
     out = out or Path("runs", config.stem)
     run_study(config, out, executor, jobs)
     print(f"{out / 'results.csv'}\nWrite the report with: lookright report {out}")
+
+
+def status(directory: Path) -> None:
+    """Tell of each run of a study whether it is finished, running, failed (and why), interrupted or waiting.
+
+    Args:
+        directory: of the study.
+    """
+    from collections import Counter
+
+    from lookright.study.status import run_states
+    from lookright.trust import require_trusted
+    from lookright.yaml_file import read_yaml
+
+    path = directory / "study.yaml"
+    content = read_yaml(path)
+    require_trusted(content, path)
+    if isinstance(content, dict) and "scenarios" in content:
+        from lookright.rl.agent_study import read_agent_study
+
+        outs = [Path(run.out) for run in read_agent_study(path).runs(directory)]
+    else:
+        from lookright.study import planned_directories
+
+        outs = planned_directories(path, directory)
+    states = dict(run_states(directory, outs))
+    for name, state in states.items():
+        print(f"{name}  {state}")
+    counts = Counter(state.partition(":")[0] for state in states.values())
+    print(", ".join(f"{number} {state}" for state, number in counts.items()))
 
 
 def report(directory: Path, out: Path | None = None) -> None:

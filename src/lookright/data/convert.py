@@ -106,9 +106,9 @@ def _told(reader: Format, source: Path) -> Iterator[Annotated]:
     """What the reader gives; what it stumbles over is said in a sentence."""
     try:
         yield from reader.read(source)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # whatever a reader makes of an annotation that it does not expect
         raise InputError(
             f"{str(source)!r} is not what the format {reader.name} expects ({reader.about}): "
             f"{type(error).__name__}: {error}"

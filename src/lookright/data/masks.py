@@ -17,6 +17,7 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 
 from lookright.errors import InputError
+from lookright.yaml_file import read_yaml
 
 FILE = "encoding.yaml"
 Meaning = Literal["evidence", "background", "ignore"]
@@ -124,10 +125,7 @@ def read_encoding(folder: Path) -> Encoding:
     path = folder / FILE
     if not path.is_file():
         return Encoding()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {str(path)!r} as YAML: {error}") from error
+    content = read_yaml(path)
     if content is None:
         return Encoding()
     if not isinstance(content, dict):

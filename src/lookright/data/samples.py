@@ -62,6 +62,7 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         self.encoding = encoding
         self.cache = cache
         self.positions = range(len(columns["image"])) if positions is None else positions
+        self.stamps: dict[Path, str] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -78,7 +79,23 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
 
     def of_rows(self, rows: Iterable[int]) -> "Samples":
         """The samples of some rows."""
-        return Samples(self.folder, self.columns, self.encoding, self.cache, [self.positions[row] for row in rows])
+        part = Samples(self.folder, self.columns, self.encoding, self.cache, [self.positions[row] for row in rows])
+        part.stamps = self.stamps
+        return part
+
+    def require_unchanged(self) -> None:
+        """Refuse files that were written since they were checked.
+
+        Raises:
+            InputError: what was computed from them is a mixture; nothing is to be reported of it.
+        """
+        changed = [path for path, stamp in self.stamps.items() if _stamp(path) != stamp]
+        if changed:
+            raise InputError(
+                f"{len(changed)} of {len(self.stamps)} files changed while they were in use, such as "
+                f"{str(changed[0])!r}. No result is written, and the last checkpoint is kept. Begin anew once the "
+                "files stay as they are; if they were only touched, the same command with --resume goes on."
+            )
 
 
 def folder_encoding(folder: Path, table: pd.DataFrame) -> Encoding:
@@ -147,7 +164,10 @@ def read_samples(
             wrong[index] = str(error)
             sizes.append((0, 0))
     samples = Samples(folder, columns, encoding, SampleCache(sizes, cache) if cache > 0 else None)
-    key = None if wrong else _state(folder, columns, encoding)
+    files = [folder / cell for cell in columns["image"]]
+    files += [file for cell in columns.get("mask", ()) if cell for file in mask_files(folder, cell)]
+    samples.stamps = {path: _stamp(path) for path in files}
+    key = None if wrong else _state(folder, columns, encoding, samples.stamps)
     wanted = len(rows) <= CHECKED if check_pixels is None else check_pixels
     if wanted and not (key and is_remembered(key)):
         good = [index for index in range(len(rows)) if index not in wrong]
@@ -201,20 +221,21 @@ def _decode(samples: Samples, indices: Sequence[int]) -> list[tuple[int, str]]:
     return wrong
 
 
-def _state(folder: Path, columns: Mapping[str, Sequence[str]], encoding: Encoding) -> list[str]:
+def _state(
+    folder: Path, columns: Mapping[str, Sequence[str]], encoding: Encoding, stamps: Mapping[Path, str]
+) -> list[str]:
     """What a check of the pixels holds for: changed by any change of a file."""
     state = [str(folder.resolve()), repr(encoding)]
     for name, column in columns.items():
         state += [name, *column]
-    for cell in columns["image"]:
-        state.append(_stamp(folder / cell))
-    for cell in columns.get("mask", ()):
-        state += [_stamp(file) for file in (mask_files(folder, cell) if cell else ())]
-    return state
+    return [*state, *stamps.values()]
 
 
 def _stamp(path: Path) -> str:
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "gone"
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.run_directory import read_json, save_model
-from lookright.training.model import build_model
+from lookright.training.model import build_model, require_known_model
 from lookright.training.run import TrainedRun
 
 
@@ -50,8 +50,11 @@ def read_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{str(folder)!r} has no config.json. Expected a folder that lookright export wrote.")
-    config = read_json(path, ("lookright", "num_classes"))
+    config = read_json(path, {"lookright": dict, "num_classes": int})
     facts, weights = config["lookright"], str(folder / "model.safetensors")
+    if not isinstance(facts.get("model"), str) or not isinstance(facts.get("model_arguments"), dict):
+        raise InputError(f"{str(path)!r} names no model with its arguments. Expected what lookright export wrote.")
+    require_known_model(facts["model"], facts["model_arguments"], path)
     model, _, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
     return model.eval(), config
 

@@ -106,7 +106,7 @@ class ALIGN(Stochastic):
         for name, steps in {"warmup": warmup, "masker_warmup": masker_warmup, "ramp": ramp}.items():
             require_between(name, steps)
         require_between("regularisation", regularisation)
-        require_between("masker_lr", masker_lr)
+        require_between("masker_lr", masker_lr, 0, 1e4)
         require_between("channels", channels, 1)
         require_between("epsilon", epsilon, 0.0001, 0.5)
         if masker_steps < 1 or classifier_steps < 1:

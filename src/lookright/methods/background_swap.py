@@ -81,16 +81,15 @@ class BackgroundSwap(Stochastic):
         scenery, keep = image[other], outside[other]
         if self.scenery == "inpainted":
             scenery = blend(scenery, self.perturbation(scenery, keep, generator), keep)
-        front, moved = self._front(batch, row, inside[row], 1 - outside[row], generator)
-        image = image.index_copy(0, row, front[:, :-1] + (1 - front[:, -1:]) * scenery)
-        return {**batch, "image": image} | {key: batch[key].index_copy(0, row, value) for key, value in moved.items()}
+        front, batch = self._front(batch, row, inside[row], 1 - outside[row], generator)
+        return {**batch, "image": image.index_copy(0, row, front[:, :-1] + (1 - front[:, -1:]) * scenery)}
 
     def _front(
         self, batch: Batch, row: Tensor, inside: Tensor, cover: Tensor, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "R layers H W"], dict[str, Tensor]]:
-        """What is pasted (its colours times its cover, and the cover), and what else of these rows moves with it."""
+    ) -> tuple[Float[Tensor, "R layers H W"], Batch]:
+        """What is pasted (its colours times its cover, and the cover), and the batch with what moves with it."""
         cover = cover[:, None]
-        return torch.cat([cover * batch["image"][row], cover], 1), {}
+        return torch.cat([cover * batch["image"][row], cover], 1), batch
 
     def _allowed(self, batch: Batch, has_mask: Bool[Tensor, " B"]) -> Bool[Tensor, "B B"]:
         """Whose scenery (columns) each image (rows) may get."""

@@ -54,8 +54,8 @@ class GRADIA(Method):
         self.needs |= needs_of(self._map)
         self.weight = weight
         self.reasonable = reasonable
+        self._seen: tuple[Output, Tensor] | None = None
 
-    @torch.no_grad()
     def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         """w_p of each image."""
         if "mask" not in batch:
@@ -65,17 +65,19 @@ class GRADIA(Method):
                 f"Labels have shape {tuple(batch['label'].shape)}, and GRADIA asks whether the prediction is right; "
                 "expected one label an image."
             )
-        map = minmax(self._map(classifier, output, batch["label"]))
-        task_weight, _ = self._weights(map, output.logits, batch)
+        map = self._map(classifier, output, batch["label"])
+        self._seen = output, map
+        task_weight, _ = self._weights(minmax(map.detach()), output.logits, batch)
         return torch.where(mask_weight(batch) > 0, task_weight, 1.0)
 
     def guidance(
         self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """One term, `gradia`."""
+        """One term, `gradia`, of the map that `weigh` saw."""
+        seen, self._seen = self._seen, None
         if "mask" not in batch:
             return {"gradia": mean_over_masked(output.logits.new_zeros(len(output.logits)), mask_weight(batch))}
-        map = self._map(classifier, output, batch["label"])
+        map = seen[1] if seen and seen[0] is output else self._map(classifier, output, batch["label"])
         inside, outside = mask_on_grid(batch, (map.shape[1], map.shape[2]))
         map = minmax(known_part(map, inside + outside))
         _, attention_weight = self._weights(map.detach(), output.logits, batch)

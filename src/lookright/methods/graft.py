@@ -81,7 +81,7 @@ class Graft(BackgroundSwap):
 
     def _front(
         self, batch: Batch, row: Tensor, inside: Tensor, cover: Tensor, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "R layers H W"], dict[str, Tensor]]:
+    ) -> tuple[Float[Tensor, "R layers H W"], Batch]:
         front, _ = super()._front(batch, row, inside, cover, generator)
         start, end, zoom = self.placement(inside, generator)
         theta = torch.cat([torch.diag_embed(1 / zoom), (start - end / zoom)[:, :, None]], 2)
@@ -90,5 +90,8 @@ class Graft(BackgroundSwap):
             grid = functional.affine_grid(theta.to(value.dtype), list(value.shape), align_corners=False)
             return functional.grid_sample(value, grid, align_corners=False)
 
-        moved = {key: sampled(batch[key][row][:, None])[:, 0] for key in ("mask", "ignore") if key in batch}
+        moved: Batch = {**batch, "mask": batch["mask"].index_copy(0, row, sampled(batch["mask"][row][:, None])[:, 0])}
+        if "ignore" in batch:
+            ignored = sampled(batch["ignore"][row][:, None])[:, 0]
+            moved["ignore"] = batch["ignore"].index_copy(0, row, ignored)
         return sampled(front), moved

@@ -16,6 +16,8 @@ from lookright.report.markdown import DASH, head
 from lookright.report.markdown import table as markdown_table
 from lookright.rl.agent_study import collect_results, read_agent_study
 from lookright.run_directory import read_json
+from lookright.trust import require_trusted
+from lookright.yaml_file import read_yaml
 
 METRICS = {
     row.name: row
@@ -62,6 +64,7 @@ def write_agents(directory: Path, out: Path) -> None:
     """
     if not (directory / "random.json").is_file():
         raise InputError(f"No results of agents in {str(directory)!r}. Expected the directory of lookright rl study.")
+    require_trusted(read_yaml(directory / "study.yaml"), directory / "study.yaml")
     grid = read_agent_study(directory / "study.yaml")
     names = list(grid.methods)
     runs = list(grid.runs(directory))

@@ -1,19 +1,18 @@
 """Reads the directory of a study, or of one run: results, configuration, environment, evaluation of single images."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from lookright.errors import InputError
 from lookright.measures import FLAT, Measure
 from lookright.report.selection import RULES
+from lookright.run_directory import read_arrays, read_json
 from lookright.run_directory.file_name import file_name
+from lookright.yaml_file import LARGEST, parse_yaml
 
 KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
@@ -50,7 +49,7 @@ class StudyResults:
         for run in self.results["run"].unique():
             path = self.directory / run / "environment.json"
             if path.is_file():
-                yield {key: _text(value) for key, value in _read_json(path).items()}
+                yield {key: _text(value) for key, value in read_json(path).items()}
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def read_results(directory: Path) -> StudyResults:
     metrics = [name for name in map(str, results) if name not in no_metrics and results[name].notna().any()]
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]
-    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    text = config.read_text(encoding="utf-8", errors="replace")[:LARGEST] if config.is_file() else ""
     return StudyResults(
         directory, results, metrics, text, _planned(text), unfinished, _own_measures(directory, results)
     )
@@ -109,13 +108,11 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
         images[column] = _numbers(images[column].replace({"True": "1", "False": "0"}))
     if not arrays.is_file():
         return Evaluation(images, {})
-    try:
-        with np.load(arrays, allow_pickle=False) as stored:
-            evaluation = Evaluation(images, dict(stored))
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"cannot read {str(arrays)!r} ({error}); evaluate the run again") from error
+    evaluation = Evaluation(images, read_arrays(arrays))
     rows = evaluation.arrays.get("gallery_row", np.array([], int))
-    if (rows >= len(images)).any():
+    if rows.dtype.kind not in "iu" or rows.ndim != 1:
+        raise InputError(f"{str(arrays)!r} has no row numbers as 'gallery_row'; evaluate the run again")
+    if (rows >= len(images)).any() or (rows < 0).any():
         raise InputError(
             f"{str(arrays)!r} shows row {rows.max()} of {str(table)!r}, which has {len(images)} rows; "
             "evaluate the run again"
@@ -128,15 +125,19 @@ def _own_measures(directory: Path, results: pd.DataFrame) -> dict[str, Measure]:
     for run in results["run"].unique():
         path = directory / run / "result.json"
         if path.is_file():
-            found |= {name: Measure(**row) for name, row in _read_json(path).get("measures", {}).items()}
+            described = read_json(path).get("measures", {})
+            try:
+                found |= {name: Measure(**row) for name, row in described.items()}
+            except (TypeError, AttributeError) as error:
+                raise InputError(f"{str(path)!r} describes no measures; evaluate the run again ({error})") from error
     return found
 
 
 def _planned(config: str) -> dict[str, list]:
     """The grid of a study's YAML, as far as it is one: mappings and lists both list their names."""
     try:
-        content = yaml.safe_load(config)
-    except yaml.YAMLError:
+        content = parse_yaml(config, "study.yaml")
+    except InputError:
         content = None
     content = content if isinstance(content, dict) else {}
     axes = {axis: content.get(axis) for axis in ("methods", "seeds", "protocols")}
@@ -155,16 +156,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {str(path)!r} ({error}); expected a table with a header line") from error
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {str(path)!r} ({error}); expected JSON") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{str(path)!r} holds a {type(content).__name__}; expected a JSON object")
-    return content
 
 
 def _numbers(column: pd.Series) -> pd.Series:
@@ -186,7 +177,7 @@ def _read_results(path: Path) -> pd.DataFrame:
 
 
 def _read_result(path: Path) -> pd.DataFrame:
-    result = _read_json(path)
+    result = read_json(path)
     if "scenario" in result:
         raise InputError(
             f"{str(path)!r} is the result of an agent, which has no report; see what it looks at with "

@@ -56,7 +56,7 @@ class PPOSettings(Checked):
     name: str | None = None
     seed: int = within(0, least=0, most=2**32 - 1)
     total_timesteps: int = within(10_000_000, least=1)
-    learning_rate: float = within(2.5e-4, least=0)
+    learning_rate: float = within(2.5e-4, least=0, most=1e4)
     num_envs: int = within(8, least=1, most=1024)
     num_steps: int = within(128, least=1)
     anneal_lr: bool = True

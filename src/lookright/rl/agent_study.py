@@ -14,7 +14,9 @@ from lookright.rl.evaluate import evaluate_policy, read_result
 from lookright.rl.ppo import resume, train
 from lookright.run_directory import read_json, write_json
 from lookright.study.config import run_path
-from lookright.study.grid import do_missing, open_directory, read_grid, write_table
+from lookright.study.grid import do_missing, open_directory, read_grid, require_few_runs, write_table
+from lookright.study.status import is_finished
+from lookright.trust import trusting
 
 RANDOM_EPISODES = 50
 """Played by an agent that presses buttons at random, for the zero of the normalised score."""
@@ -43,6 +45,7 @@ class AgentStudy:
         Raises:
             InputError: settings that no run accepts.
         """
+        require_few_runs(len(self.seeds), len(self.scenarios), len(self.methods))
         for seed in self.seeds:
             for scenario in self.scenarios:
                 for name, overrides in self.methods.items():
@@ -79,18 +82,20 @@ def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.
     out = out or Path("runs", config.stem)
     grid = read_agent_study(config)
     runs = list(grid.runs(out))
-    open_directory(config, out, runs, read_settings)
+    with trusting():  # the user's own study names the same code
+        open_directory(config, out, runs, read_settings)
     _play_at_random(grid, out)
-    return do_missing(runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
+    return do_missing(out, runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:
     """Train an agent, or go on where it was left."""
     out = Path(settings.out)
-    if (out / "config.yaml").is_file():
-        resume(out)
-    else:
-        train(settings)
+    with trusting():
+        if (out / "config.yaml").is_file():
+            resume(out)
+        else:
+            train(settings)
 
 
 def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
@@ -99,7 +104,7 @@ def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFra
     rows = []
     for run in runs:
         path = Path(run.out)
-        if (path / "result.json").is_file():
+        if is_finished(path):
             result = read_result(path)
             rows.append(result | {"random_return": random[run.scenario], "run": str(path.relative_to(out))})
     return pd.DataFrame(rows)

@@ -200,9 +200,13 @@ def load_agent(run: Path) -> TrainedAgent:
             f"The run {str(run)!r} has no model.safetensors: it was not finished. "
             f"Continue it with lookright rl train --resume {run}."
         )
-    facts = read_facts(path, ("actions", "timesteps", "steps_per_second"))
-    model = NatureCNN(facts["actions"])
-    model.load_state_dict(read_weights(path))
+    facts = read_facts(path, {"actions": int, "timesteps": int, "steps_per_second": (int, float)})
+    weights = read_weights(path)
+    try:
+        model = NatureCNN(facts["actions"])
+        model.load_state_dict(weights)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"The weights {str(path)!r} are not those of an agent: {error}") from error
     return TrainedAgent(settings, Policy(model).classifier.eval(), facts)
 
 
@@ -248,5 +252,12 @@ def read_result(run: Path) -> dict[str, Any]:
 
     So an agent that was evaluated before something was summarised has it, too.
     """
-    tables = [pd.read_csv(run / "evaluation" / f"{name}.csv") for name in ("episodes", "frames")]
-    return read_json(run / "result.json") | summary(*tables)
+    paths = [run / "evaluation" / f"{name}.csv" for name in ("episodes", "frames")]
+    try:
+        measured = summary(*(pd.read_csv(path) for path in paths))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pandas' own are ValueErrors
+        raise InputError(
+            f"Cannot read the tables in {str(run / 'evaluation')!r} ({type(error).__name__}: {error}). Evaluate the "
+            f"agent again with lookright rl evaluate {run}."
+        ) from error
+    return read_json(run / "result.json") | measured

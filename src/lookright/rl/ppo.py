@@ -26,11 +26,22 @@ from lookright.batch import Batch
 from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
+from lookright.replacing import remove_drafts
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate, evaluate_policy, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
-from lookright.run_directory import MetricsLog, environment, read_checkpoint, save_model, write_checkpoint, write_json
+from lookright.run_directory import (
+    MetricsLog,
+    environment,
+    only_writer,
+    read_checkpoint,
+    require_empty,
+    save_model,
+    write_checkpoint,
+    write_json,
+)
+from lookright.trust import trusting
 
 PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")
 
@@ -83,19 +94,19 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     """Train from a dict with the keys of `PPOSettings`, evaluate, and write the run's directory.
 
     Raises:
-        InputError: bad settings, `out` already holds files, or the loss is not finite.
+        InputError: bad settings, `out` already holds files or is written by another process, or the loss is not
+            finite.
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
-    if settings.out.exists() and any(settings.out.iterdir()):
-        raise InputError(
-            f"{str(settings.out)!r} already holds files. Continue a run with --resume {settings.out}, or give "
-            "another --out."
-        )
+    require_empty(settings.out)
     DoomEnvironment(settings.scenario, settings.targets).close()  # complains before anything is written
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_settings(namespace, settings.out / "config.yaml")
-    return _run(settings.out)
+    with only_writer(settings.out), trusting():  # what the user asked for
+        require_empty(settings.out)
+        remove_drafts(settings.out)
+        write_settings(namespace, settings.out / "config.yaml")
+        return _run(settings.out)
 
 
 def resume(out: Path) -> Path:
@@ -104,12 +115,14 @@ def resume(out: Path) -> Path:
     On the CPU the result equals that of an unbroken run bit for bit. A run that is trained is only evaluated.
 
     Raises:
-        InputError: no run, or a finished one.
+        InputError: no run, a finished one, or one that another process is writing.
     """
     read_settings(out / "config.yaml")
-    if (out / "result.json").is_file():
-        raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
-    return _run(out)
+    with only_writer(out):
+        if (out / "result.json").is_file():
+            raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
+        remove_drafts(out)
+        return _run(out)
 
 
 def _run(out: Path) -> Path:
@@ -152,10 +165,16 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     checkpoint, done, seconds = settings.out / "last.ckpt", 0, 0.0
     if checkpoint.is_file():
         state = read_checkpoint(checkpoint, ("update", "seconds", "policy", "method", "optimizer"), device)
-        policy.load_state_dict(state["policy"])
-        method.load_state_dict(state["method"])
-        optimizer.load_state_dict(state["optimizer"])
-        done, seconds = state["update"], state["seconds"]
+        try:
+            policy.load_state_dict(state["policy"])
+            method.load_state_dict(state["method"])
+            optimizer.load_state_dict(state["optimizer"])
+            done, seconds = int(state["update"]), float(state["seconds"])
+        except Exception as error:  # whatever PyTorch makes of states of another shape or kind
+            raise InputError(
+                f"The checkpoint {str(checkpoint)!r} does not fit the settings of its run ({type(error).__name__}). "
+                "Delete it, and the run starts again."
+            ) from error
     log = MetricsLog(settings.out / "metrics.csv", done * settings.batch_size + 1)
     board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
 

@@ -1,5 +1,6 @@
 """What lies in the directory of a run, of classifiers and agents alike."""
 
+from lookright.run_directory.arrays_file import read_arrays
 from lookright.run_directory.checkpoint import read_checkpoint, write_checkpoint
 from lookright.run_directory.environment import environment
 from lookright.run_directory.file_name import file_name
@@ -8,7 +9,6 @@ from lookright.run_directory.lock import only_writer, require_empty
 from lookright.run_directory.metrics_log import MetricsLog
 from lookright.run_directory.settings_file import SettingsFile
 from lookright.run_directory.weights import read_facts, read_weights, save_model
-from lookright.run_directory.yaml_file import read_yaml
 
 __all__ = [
     "MetricsLog",
@@ -17,11 +17,11 @@ __all__ = [
     "file_name",
     "none_for_nan",
     "only_writer",
+    "read_arrays",
     "read_checkpoint",
     "read_facts",
     "read_json",
     "read_weights",
-    "read_yaml",
     "require_empty",
     "save_model",
     "write_checkpoint",

@@ -12,8 +12,12 @@ from lookright.replacing import replacing
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values, in place of a checkpoint that is there."""
-    with replacing(path) as draft:
-        torch.save(dict(state), draft)
+    with replacing(path) as draft, draft.open("wb") as file:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # what PyTorch makes of a disk that is full
+            refused = error.__context__
+            raise refused if isinstance(refused, OSError) else OSError(None, str(error), str(path)) from error
 
 
 def read_checkpoint(path: Path, keys: tuple[str, ...] = (), device: torch.device | str = "cpu") -> dict[str, Any]:

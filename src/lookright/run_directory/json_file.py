@@ -13,21 +13,25 @@ LARGEST = 64 * 2**20
 """Bytes of the largest JSON file that is read."""
 
 
+Keys = Iterable[str] | Mapping[str, type | tuple[type, ...]]
+"""What an object must have: names, with the types of their values where this is a mapping."""
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file, in place of one that is there."""
     with replacing(path) as draft:
         draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+def read_json(path: Path, keys: Keys = ()) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
         path: of the file.
-        keys: that it must have.
+        keys: that it must have, with their types where this is a mapping.
 
     Raises:
-        InputError: there is no such file, it is too large, no JSON object, or lacks a key.
+        InputError: there is no such file, it is too large, no JSON object, lacks a key, or has one of another type.
     """
     if not path.is_file():
         raise InputError(f"No file {str(path)!r}. Expected what a run or study writes there.")
@@ -36,16 +40,16 @@ def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
     return json_object(path.read_bytes(), str(path), keys)
 
 
-def json_object(text: str | bytes, source: str, keys: Iterable[str] = ()) -> dict[str, Any]:
+def json_object(text: str | bytes, source: str, keys: Keys = ()) -> dict[str, Any]:
     """The JSON object in a text.
 
     Args:
         text: JSON.
         source: where the text is from, for messages.
-        keys: that the object must have.
+        keys: that the object must have, with their types where this is a mapping.
 
     Raises:
-        InputError: it is no JSON object, or lacks a key.
+        InputError: it is no JSON object, lacks a key, or has one of another type.
     """
     try:
         content = json.loads(text)
@@ -56,6 +60,11 @@ def json_object(text: str | bytes, source: str, keys: Iterable[str] = ()) -> dic
     missing = [key for key in keys if key not in content]
     if missing:
         raise InputError(f"{source!r} has no {missing[0]!r}. It is not what this version writes; write it anew.")
+    for key, kind in keys.items() if isinstance(keys, Mapping) else ():
+        if not isinstance(content[key], kind):
+            kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            shown = repr(content[key])[:60]
+            raise InputError(f"{source!r} has {key!r}: {shown}; expected {kinds}. It is not what a run writes.")
     return content
 
 

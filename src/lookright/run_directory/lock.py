@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lookright.errors import InputError
+from lookright.replacing import is_draft
 
 LOCK = ".lock"
 
@@ -35,14 +36,14 @@ def only_writer(out: Path) -> Iterator[None]:
 
 
 def require_empty(out: Path) -> None:
-    """Refuse a directory that holds files already.
+    """Refuse a directory that holds files already; drafts that a killed writer left are none.
 
     Raises:
         InputError: it does, or is no directory.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is a file; --out expects a directory, which is made if it is not there.")
-    if out.exists() and any(path.name != LOCK for path in out.iterdir()):
+    if out.exists() and any(path.name != LOCK and not is_draft(path) for path in out.iterdir()):
         raise InputError(
             f"{str(out)!r} already holds files. Continue a run with --resume {out}, or give another --out."
         )

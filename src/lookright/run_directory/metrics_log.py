@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lookright.errors import InputError
@@ -43,6 +44,9 @@ class MetricsLog:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path).astype(float)
-    except (ValueError, OSError) as error:  # pandas' own are ValueErrors
+        table = pd.read_csv(path).astype(float)
+    except ValueError as error:  # pandas' own are ValueErrors
         raise InputError(f"Cannot read the log {str(path)!r}: {error}. Delete it, and it begins again.") from error
+    if "step" not in table or not np.isfinite(table["step"]).all():
+        raise InputError(f"The log {str(path)!r} has no number in its column 'step'. Delete it, and it begins again.")
+    return table

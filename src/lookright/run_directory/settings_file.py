@@ -15,7 +15,8 @@ from lookright.errors import InputError, nearest
 from lookright.methods import Method
 from lookright.ranges import Checked, check_ranges
 from lookright.replacing import replacing
-from lookright.run_directory.yaml_file import read_yaml
+from lookright.trust import require_trusted
+from lookright.yaml_file import read_yaml
 
 Settings = TypeVar("Settings")
 
@@ -102,13 +103,15 @@ class SettingsFile(Generic[Settings]):
         """Read what `write` wrote, of this version or an earlier one.
 
         Raises:
-            InputError: there is no such file, or it holds other settings.
+            InputError: there is no such file, it holds other settings, or it names code that is not trusted, see
+                `lookright.trust`.
         """
         if not path.is_file():
             raise InputError(f"No {path.name} in {str(path.parent)!r}. Expected the directory of a run.")
         content = read_yaml(path)
         if not isinstance(content, dict):
             raise InputError(f"{str(path)!r} holds a {type(content).__name__}; expected the settings of a run.")
+        require_trusted(content, path)
         return self.parse(content)
 
     def today_names(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`model.safetensors`: the plain model's weights, and facts about them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lookright.errors import InputError
 from lookright.replacing import replacing
-from lookright.run_directory.json_file import json_object
+from lookright.run_directory.json_file import Keys, json_object
 
 
 def save_model(path: Path, model: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -19,7 +19,10 @@ def save_model(path: Path, model: nn.Module, facts: Mapping[str, Any]) -> None:
     state = {key: value.detach().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(path) as draft:
         # One key: safetensors writes several in any order, so that equal weights and facts would be other bytes.
-        safetensors.torch.save_file(state, draft, {"facts": json.dumps(facts)})
+        try:
+            safetensors.torch.save_file(state, draft, {"facts": json.dumps(facts)})
+        except safetensors.SafetensorError as error:
+            raise OSError(None, str(error), str(path)) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -38,16 +41,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def read_facts(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+def read_facts(path: Path, keys: Keys = ()) -> dict[str, Any]:
     """The metadata that `save_model` wrote.
 
     Args:
         path: of the weights.
-        keys: that there must be.
+        keys: that there must be, with their types where this is a mapping.
 
     Raises:
         InputError: something else wrote the file, or it lacks a key.
     """
+    if not path.is_file():
+        raise InputError(f"No weights {str(path)!r}.")
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

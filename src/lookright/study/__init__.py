@@ -1,6 +1,6 @@
 """A grid of runs: methods × protocols × models × seeds."""
 
 from lookright.study.config import Study, read_study
-from lookright.study.study import collect_results, run_study
+from lookright.study.study import collect_results, planned_directories, run_study
 
-__all__ = ["Study", "collect_results", "read_study", "run_study"]
+__all__ = ["Study", "collect_results", "planned_directories", "read_study", "run_study"]

@@ -12,7 +12,7 @@ from lookright.data.protocols import LeaveOneDomainOut, LeaveTwoDomainsOut, doma
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.run_directory.file_name import file_name, readable_part
-from lookright.study.grid import read_grid
+from lookright.study.grid import read_grid, require_few_runs
 from lookright.training.settings import parse_settings, today_names
 
 Overrides = Mapping[str, Any]
@@ -72,6 +72,8 @@ class Study:
         """
         if self.cross_validation and not self.candidates:
             raise InputError("cross_validation chooses among candidates, and the study has no key 'candidates'.")
+        methods = sum(len(self.candidates.get(method, {"": {}})) for method in self.methods)
+        require_few_runs(len(self.seeds), len(self.protocols), len(self.models) or 1, methods)
         for seed, (protocol, of_protocol), (model, of_model) in product(
             self.seeds, self.protocols.items(), self.models.items() or [("", {})]
         ):

@@ -8,11 +8,14 @@ from concurrent.futures.process import BrokenProcessPool
 from threading import Thread
 from typing import Any, Literal, TypeVar
 
-from lookright.errors import InputError
+from lookright.errors import InputError, require_between
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Executor = Literal["local", "ray"]
+
+MOST_JOBS = 1024
+"""At a time."""
 
 
 def execute(
@@ -27,8 +30,9 @@ def execute(
         jobs: how many at a time. Local jobs share the processor cores evenly.
 
     Raises:
-        InputError: Ray is asked for and not installed, or a local process died.
+        InputError: more or fewer jobs than can be, Ray is asked for and not installed, or a local process died.
     """
+    require_between("jobs", jobs, 1, MOST_JOBS)
     if executor == "ray":
         yield from _on_ray(work, tasks, jobs)
     elif jobs == 1:

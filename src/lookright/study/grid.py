@@ -1,6 +1,7 @@
 """What studies of every kind share: their YAML file, their directory, and doing the runs that are missing."""
 
 import dataclasses
+import math
 import shutil
 import sys
 import traceback
@@ -12,16 +13,36 @@ from typing import Any, TypeVar
 import jsonargparse
 import pandas as pd
 
-from lookright.errors import InputError
+from lookright.errors import InputError, said_by_system
 from lookright.replacing import replacing
-from lookright.run_directory import read_yaml
+from lookright.run_directory import write_json
 from lookright.study.executors import Executor, execute
+from lookright.study.status import FAILURES, is_finished
+from lookright.yaml_file import read_yaml
 
 Grid = TypeVar("Grid")
 Runs = Sequence[jsonargparse.Namespace]
 
 MACHINE_SETTINGS = ("out", "workers", "device")
 """Settings that may change between two visits to a study: they do not change what a run gives."""
+
+
+MOST_RUNS = 10_000
+"""Of a study."""
+
+
+def require_few_runs(*sizes: int) -> None:
+    """Refuse a grid of more runs than anybody can wait for.
+
+    >>> require_few_runs(3, 5)
+    >>> require_few_runs(1000, 1000)
+    Traceback (most recent call last):
+    lookright.errors.InputError: The study asks for 1000 x 1000 = 1,000,000 runs; expected at most 10,000. Split it.
+    """
+    runs = math.prod(sizes)
+    if runs > MOST_RUNS:
+        asked = " x ".join(map(str, sizes))
+        raise InputError(f"The study asks for {asked} = {runs:,} runs; expected at most {MOST_RUNS:,}. Split it.")
 
 
 def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
@@ -53,15 +74,24 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
         content[key] = _named(path, key, content[key])
     if "settings" in content and not isinstance(content["settings"], dict):
         raise InputError(f"settings: {content['settings']!r} in {str(path)!r}; expected settings of a run, by name.")
+    if "scenarios" in content and not _are_names(content["scenarios"]):
+        raise InputError(f"scenarios: {content['scenarios']!r} in {str(path)!r}; expected a list of names.")
+    for key, kind_of in {"candidates": dict, "cross_validation": bool}.items():
+        if key in content and not isinstance(content[key], kind_of):
+            raise InputError(f"{key}: {content[key]!r} in {str(path)!r}; expected a {kind_of.__name__}.")
     seeds = content.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise InputError(f"seeds: {seeds!r} in {str(path)!r}; expected a list of whole numbers, such as [0, 1, 2].")
     return kind(**content)
 
 
+def _are_names(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(name, str) for name in content)
+
+
 def _named(path: Path, key: str, content: Any) -> dict[str, dict]:
     """Settings by name; a list of names stands for names without settings of their own."""
-    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+    if _are_names(content):
         content = dict.fromkeys(content)
     if not isinstance(content, dict):
         raise InputError(
@@ -90,7 +120,10 @@ def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], j
     """
     for run in runs:
         path = Path(run.out, "config.yaml")
-        before = read(path) if path.is_file() else run
+        try:
+            before = read(path) if path.is_file() else run
+        except InputError:
+            continue  # this run will say so itself, and the others go on
         for key in run.keys():  # noqa: SIM118, a Namespace iterates over its branches, too
             if before.get(key) != run.get(key) and key not in MACHINE_SETTINGS:
                 raise InputError(
@@ -103,6 +136,7 @@ def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], j
 
 
 def do_missing(
+    out: Path,
     runs: Runs,
     work: Callable[[jsonargparse.Namespace], None],
     collect: Callable[[], pd.DataFrame],
@@ -112,6 +146,7 @@ def do_missing(
     """Do every run that has no result; one that fails is reported, and the others go on.
 
     Args:
+        out: directory of the study, which keeps what stopped runs as `failures.json`.
         runs: the settings of all runs.
         work: does a run, or whatever it lacks; importable by name.
         collect: gives the table of the results so far.
@@ -121,17 +156,22 @@ def do_missing(
     Raises:
         InputError: some runs failed.
     """
-    missing = [run for run in runs if not Path(run.out, "result.json").is_file()]
+    missing = [run for run in runs if not is_finished(Path(run.out))]
     print(f"{len(runs)} runs, {len(runs) - len(missing)} of them finished", file=sys.stderr)
     table = collect()
-    failures = []
-    for done, (out, error) in enumerate(execute(partial(_attempt, work), missing, executor, jobs), start=1):
+    failures: dict[str, str] = {}
+    write_json(out / FAILURES, failures)
+    for done, (run_out, error) in enumerate(execute(partial(_attempt, work), missing, executor, jobs), start=1):
         if error:
-            failures.append(f"{out}: {error}")
-        print(f"[{done}/{len(missing)}] {out}: {error or 'finished'}", file=sys.stderr)
+            failures[Path(run_out).relative_to(out).as_posix()] = error
+            write_json(out / FAILURES, failures)
+        print(f"[{done}/{len(missing)}] {run_out}: {error or 'finished'}", file=sys.stderr)
         table = collect()
     if failures:
-        raise InputError(f"{len(failures)} of {len(runs)} runs failed, the first: {failures[0]}")
+        first = next(": ".join(failure) for failure in failures.items())
+        raise InputError(
+            f"{len(failures)} of {len(runs)} runs failed, the first: {first} See all with lookright study status {out}."
+        )
     return table
 
 
@@ -145,8 +185,10 @@ def write_table(table: pd.DataFrame, out: Path) -> pd.DataFrame:
 def _attempt(work: Callable[[jsonargparse.Namespace], Any], settings: jsonargparse.Namespace) -> tuple[str, str]:
     try:
         work(settings)
-    except (InputError, OSError) as error:
-        return str(settings.out), str(error)
+    except InputError as error:
+        return str(settings.out), " ".join(str(error).split())
+    except OSError as error:
+        return str(settings.out), said_by_system(error)
     except Exception as error:  # a bug of ours in one run is no reason to lose the others
         traceback.print_exc()
         return str(settings.out), f"a bug of lookright, please report it: {type(error).__name__}: {error}"

@@ -4,6 +4,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from types import NoneType
 from typing import Any
 
 import jsonargparse
@@ -15,10 +16,13 @@ from lookright.run_directory import read_json
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
 from lookright.study.grid import do_missing, open_directory, write_table
+from lookright.study.status import is_finished
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
 from lookright.training.settings import read_settings
+from lookright.trust import trusting
 
+RESULT = {"name": str, "method": str, "model": str, "seed": int, "val_accuracy": (float, int, NoneType), "splits": dict}
 COST = ["epochs", "train_seconds"]
 LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask", *COST]
 
@@ -47,8 +51,14 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
             f"{several[0]!r} would train on several devices, each of which starts its command again, and a study has "
             "many runs in one. Set devices to 1 and train several runs at a time with --jobs, or train run by run."
         )
-    open_directory(config, out, settings, read_settings)
-    return do_missing(settings, finish_run, partial(collect_results, out, runs), executor, jobs)
+    with trusting():  # the user's own study names the same code
+        open_directory(config, out, settings, read_settings)
+    return do_missing(out, settings, finish_run, partial(collect_results, out, runs), executor, jobs)
+
+
+def planned_directories(config: Path, out: Path) -> list[Path]:
+    """The directories of all runs of a study in `out`, those that cross-validate others included."""
+    return [out / directory for directory in _by_directory(list(read_study(config).runs(out)))]
 
 
 def _by_directory(runs: list[PlannedRun]) -> dict[Path, jsonargparse.Namespace]:
@@ -67,12 +77,13 @@ def _by_directory(runs: list[PlannedRun]) -> dict[Path, jsonargparse.Namespace]:
 def finish_run(settings: jsonargparse.Namespace) -> None:
     """Train, resume or only evaluate a run: whatever it lacks."""
     out = Path(settings.out)
-    if (out / "model.safetensors").is_file():
-        trained = load_run(out)
-    elif (out / "config.yaml").is_file():
-        trained = resume(out)
-    else:
-        trained = train(settings)
+    with trusting():
+        if (out / "model.safetensors").is_file():
+            trained = load_run(out)
+        elif (out / "config.yaml").is_file():
+            trained = resume(out)
+        else:
+            trained = train(settings)
     evaluate_run(trained)
 
 
@@ -82,8 +93,8 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
     candidates = Counter(method for method, _ in {(run.candidate_of, run.settings.name) for run in runs})
     for run in runs:
         path = out / run.directory / "result.json"
-        if path.is_file():
-            result = read_json(path, ("name", "method", "model", "seed", "val_accuracy", "splits"))
+        if is_finished(out / run.directory):
+            result = read_json(path, RESULT)
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
             cost = {key: result.get(key) for key in COST}
             last_step, share = result.get("last_step", {}), result.get("common_share")
@@ -106,7 +117,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
 def _cross_validation_accuracy(out: Path, run: PlannedRun) -> float | None:
     """Mean over the other domains of the accuracy on each of them when it is held out, too; None before all is done."""
     paths = {domain: out / other.directory / "result.json" for domain, other in run.cross_validation.items()}
-    if not paths or not all(path.is_file() for path in paths.values()):
+    if not paths or not all(is_finished(path.parent) for path in paths.values()):
         return None
     splits = {domain: read_json(path, ("splits",))["splits"] for domain, path in paths.items()}
     return fmean(splits[domain][LeaveTwoDomainsOut.split(domain)]["accuracy"] for domain in splits)

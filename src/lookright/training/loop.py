@@ -3,8 +3,9 @@
 import copy
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,6 +63,17 @@ class Progress:
             self.best_weights = copy.deepcopy(classifier.model.state_dict())
 
 
+def step_of(state: Mapping[str, Any], source: Path) -> int:
+    """The steps that a checkpoint is made after.
+
+    Raises:
+        InputError: it says something else there.
+    """
+    if type(state["step"]) is not int or state["step"] < 0:
+        raise InputError(f"The checkpoint {str(source)!r} has the step {state['step']!r}; expected a whole number.")
+    return state["step"]
+
+
 class TrainingLoop:
     """Trains a classifier with a method, from the beginning or from `last.ckpt`.
 
@@ -104,8 +116,24 @@ class TrainingLoop:
         self.schedule = build_schedule(self.optimizer, settings.schedule.lr_warmup, steps)
         self.step, self.fabric_optimizer = fabric.setup(step, self.optimizer)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was written."""
+    def restore(self, state: Mapping[str, Any], source: Path) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises:
+            InputError: it is that of another training, or of another version; `source` is its path.
+        """
+        try:
+            self._restore(state)
+        except InputError:
+            raise
+        except Exception as error:  # whatever PyTorch makes of states of another shape or kind
+            first = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise InputError(
+                f"The checkpoint {str(source)!r} does not fit the settings of its run ({first}). Delete it, and the "
+                "run starts again."
+            ) from error
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self.classifier.model.load_state_dict(state["model"])
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -128,7 +156,7 @@ class TrainingLoop:
         accumulate, patience = self.settings.optimisation.accumulate, self.settings.schedule.patience
         done, total = self.progress.step * accumulate, len(batches.batch_sampler)  # type: ignore[arg-type]
         shown = track(
-            batches,
+            _without_traceback(batches),
             self.settings.out.name,
             total=total - done,
             disable=not (self.fabric.is_global_zero and sys.stderr.isatty()),
@@ -255,3 +283,18 @@ class TrainingLoop:
                 "generators": {"cpu": torch.get_rng_state(), "cuda": cuda},
             },
         )
+
+
+def _without_traceback(batches: DataLoader) -> Iterator[Batch]:
+    """What goes wrong in a process that prepares batches comes with its traceback; only the sentence is passed on."""
+    try:
+        yield from batches
+    except InputError as error:
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            "A process that prepares batches died, which may be for want of memory. The last checkpoint is kept: go on "
+            "with --resume; fewer --workers need less."
+        ) from error

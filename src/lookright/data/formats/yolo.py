@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from lookright.data.formats.annotated import Annotated, Format, polygon, rectangle, union
 from lookright.data.images import read_header
 from lookright.errors import InputError
+from lookright.yaml_file import read_yaml
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
@@ -52,10 +52,12 @@ def read(folder: Path) -> Iterator[Annotated]:
 
 def _names(path: Path) -> dict[int, str]:
     try:
-        names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        names = read_yaml(path)["names"]
+        return {int(key): str(name) for key, name in (names.items() if isinstance(names, dict) else enumerate(names))}
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"Cannot read the key 'names' of {str(path)!r}: {error}") from error
-    return {int(key): str(name) for key, name in (names.items() if isinstance(names, dict) else enumerate(names))}
 
 
 FORMAT = Format(

@@ -1,7 +1,7 @@
 import pytest
 
 from lookright import InputError
-from lookright.run_directory.yaml_file import read_yaml
+from lookright.yaml_file import read_yaml
 
 
 def laughs(levels):
@@ -9,13 +9,21 @@ def laughs(levels):
     return "\n".join(lines + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)])
 
 
+def merges(levels):
+    return "\n".join(["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, levels)])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a: [", "as YAML"),
         ("a: !!python/object/apply:os.getcwd []", "as YAML"),
-        ("[" * 5000, "nested too deeply"),
+        ("[" * 60 + "]" * 60, "nested more than 50 deep"),
+        ("[" * 5000, "nested more than 50 deep"),
         (laughs(9), "more than 100,000 values"),
+        (merges(30), "more than 100,000 values"),
+        ("a: &a [*a]", "reference '.a', which stands for no whole value"),
+        ("? {a: 1}\n: b", "as YAML"),
         ("# " + "x" * 2**20, "bytes; expected a YAML file of at most"),
     ],
 )

@@ -1,0 +1,1 @@
+collect_ignore = ["kill.py", "memory.py"]  # programs
