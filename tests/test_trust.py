@@ -37,6 +37,7 @@ def module(tmp_path, monkeypatch):
         {"model": "of_a_stranger.build"},
         {"map": "of_a_stranger.own_map"},
         {"measures": ["of_a_stranger.own_map"]},
+        {"task": "of_a_stranger.own_map"},
         {"protocol": {"class_path": "of_a_stranger.Own"}},
     ],
     ids=lambda change: next(iter(change)),

@@ -10,7 +10,7 @@ from lookright.errors import InputError
 
 _trusts = ContextVar("trusts", default=False)
 
-NAMES_CODE = ("method", "protocol", "mask_control", "map", "measures", "methods", "first")
+NAMES_CODE = ("method", "protocol", "mask_control", "map", "measures", "methods", "first", "task")
 """Settings whose words, at any depth, may be import paths."""
 
 

@@ -59,7 +59,7 @@ def test_limits_of_the_ranges_are_allowed():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("--method Foo", "No method 'Foo'. Expected ADL, ALIGN, .*CAMAL.*, or an import path."),
+        ("--method Foo", "No method 'Foo'. Expected ADL, .*ALIGN, .*CAMAL.*, or an import path."),
         ("--method CAMAL --method.wieght 1", "wieght"),
         ("--seed one", "one"),
         ("--epocs 3", "epocs"),

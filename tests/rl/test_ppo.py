@@ -141,7 +141,7 @@ def assert_same_run(one, other):
 
 
 def test_run_directory(run):
-    names = {path.name for path in run.iterdir()}
+    names = {path.name for path in run.iterdir()} - {".lock"}
     assert names == {
         *("config.yaml", "environment.json", "metrics.csv", "result.json", "model.safetensors", "last.ckpt"),
         *("evaluation", "tensorboard"),

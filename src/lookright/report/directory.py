@@ -18,8 +18,7 @@ KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
 TEXT = (*KEYS, "candidate_of", "run")
 OF_SELECTION = {"candidates", *(column for columns in RULES.values() for column in columns)} - {"accuracy"}
-COST = ["epochs", "train_seconds"]
-NOT_METRICS = {*TEXT, *OF_SELECTION, *COST, "images", "images_with_mask", "smallest_group"}
+NOT_METRICS = {*TEXT, *OF_SELECTION, "epochs", "images", "images_with_mask", "smallest_group"}
 
 
 @dataclass(frozen=True)

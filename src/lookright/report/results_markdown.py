@@ -9,14 +9,12 @@ import numpy as np
 
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
-from lookright.report.directory import COST, StudyResults, read_results
+from lookright.report.directory import StudyResults, read_results
 from lookright.report.markdown import DASH, cell, head, table
 from lookright.report.number import decimal, p_value
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
 from lookright.statistics import Estimate
-
-COSTS = {"epochs": "Epochs", "train_seconds": "Seconds of training"}
 
 
 def write_results(directories: Sequence[Path], out: Path) -> None:
@@ -84,18 +82,18 @@ def _selection(tables: list[Selection]) -> list[str]:
 def _split(section: Section, split: str) -> list[str]:
     columns = section.metrics_of(split)
     scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
-    costs = [column for column in COST if column in section.results and section.results[column].notna().any()]
+    tells_epochs = "epochs" in section.results and section.results["epochs"].notna().any()
     heads = [
         "Method",
         "Seeds",
-        *(COSTS[column] for column in costs),
+        *(["Epochs"] if tells_epochs else []),
         *(head(section.measure(column)) for column in columns),
     ]
     means = [
         [
             name,
             ", ".join(map(str, section.seeds(name, split))),
-            *(_cost(section, name, split, column) for column in costs),
+            *([_epochs(section, name, split)] if tells_epochs else []),
             *(_mean(scores[column].get(name)) for column in columns),
         ]
         for name in section.names
@@ -117,10 +115,10 @@ def _split(section: Section, split: str) -> list[str]:
     return parts
 
 
-def _cost(section: Section, name: str, split: str, column: str) -> str:
-    """What training a run took, on average over the seeds."""
+def _epochs(section: Section, name: str, split: str) -> str:
+    """Of a training, on average over the seeds."""
     rows = section.results[(section.results["name"] == name) & (section.results["split"] == split)]
-    mean = rows[column].mean()
+    mean = rows["epochs"].mean()
     return DASH if np.isnan(mean) else f"{mean:.4g}"
 
 

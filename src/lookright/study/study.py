@@ -23,8 +23,7 @@ from lookright.training.settings import read_settings
 from lookright.trust import trusting
 
 RESULT = {"name": str, "method": str, "model": str, "seed": int, "val_accuracy": (float, int, NoneType), "splits": dict}
-COST = ["epochs", "train_seconds"]
-LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask", *COST]
+LEADING = ["protocol", "name", "method", "model", "seed", "split", "images", "images_with_mask", "epochs"]
 
 
 def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int = 1) -> pd.DataFrame:
@@ -96,7 +95,6 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
         if is_finished(out / run.directory):
             result = read_json(path, RESULT)
             described = {key: result[key] for key in ("name", "method", "model", "seed")}
-            cost = {key: result.get(key) for key in COST}
             last_step, share = result.get("last_step", {}), result.get("common_share")
             selection = {
                 "candidate_of": run.candidate_of,
@@ -106,7 +104,14 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
                 "oracle_accuracy": last_step.get(ORACLE_SPLIT),
             }
             for split, values in result["splits"].items():
-                row = {"protocol": run.protocol, **described, "split": split, **values, **cost, "common_share": share}
+                row = {
+                    "protocol": run.protocol,
+                    **described,
+                    "split": split,
+                    **values,
+                    "epochs": result.get("epochs"),
+                    "common_share": share,
+                }
                 row |= selection | {"last_step_accuracy": last_step.get(split)} if run.candidate_of else {}
                 rows.append(row | {"run": str(run.directory)})
     table = pd.DataFrame(rows, columns=None if rows else LEADING)

@@ -278,7 +278,7 @@ def test_broken_files_end_in_a_sentence_and_leave_nothing(tmp_path, name, conten
 def test_names_and_choices(tmp_path):
     with pytest.raises(InputError, match=r"looks like none of the known formats \(coco: "):
         find_format(tmp_path)
-    with pytest.raises(InputError, match="format='cocco'; expected one of coco"):
+    with pytest.raises(InputError, match="No format 'cocco'. Do you mean coco"):
         find_format(tmp_path, "cocco")
     with pytest.raises(InputError, match="No file or folder"):
         find_format(tmp_path / "nowhere")
