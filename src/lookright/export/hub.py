@@ -55,7 +55,7 @@ def read_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if not isinstance(facts.get("model"), str) or not isinstance(facts.get("model_arguments"), dict):
         raise InputError(f"{str(path)!r} names no model with its arguments. Expected what lookright export wrote.")
     require_known_model(facts["model"], facts["model_arguments"], path)
-    model, _, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
+    model, _ = build_model(facts["model"], config["num_classes"], weights, facts["model_arguments"])
     return model.eval(), config
 
 

@@ -31,7 +31,7 @@ Constants = tuple[float, ...]
 
 def build_model(
     name: str, num_classes: int, weights: str | None = None, arguments: dict[str, Any] | None = None
-) -> tuple[nn.Module, Constants, Constants]:
+) -> tuple[nn.Module, tuple[Constants, Constants]]:
     """A classifier with a fresh head of `num_classes`, and the mean and standard deviation that its weights expect.
 
     Args:
@@ -85,7 +85,7 @@ def build_model(
         _load_backbone(model, _read_weights(Path(weights)), weights)
     if _channels(model) == 1:
         mean, std = (fmean(mean),), (fmean(std),)
-    return model, mean, std
+    return model, (mean, std)
 
 
 def try_out(

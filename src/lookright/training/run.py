@@ -154,7 +154,7 @@ def load_run(directory: Path) -> TrainedRun:
         )
     require_known_model(settings.model, settings.model_arguments, directory / "config.yaml")
     facts = read_facts(path, FACTS)
-    model, _, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
+    model, _ = build_model(settings.model, len(facts["classes"]), str(path), settings.model_arguments)
     return TrainedRun(
         directory,
         settings,
@@ -240,7 +240,7 @@ def _require_needs(settings: RunSettings, data: RunData) -> None:
 def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
     require_device(settings.machine, settings.optimisation.batch_size)
     seed_everything(settings.seed, verbose=False)
-    model, mean, std = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
+    model, (mean, std) = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     preprocessing = Preprocessing(settings.images.size, mean, std)
     images = min(2, settings.optimisation.batch_size)
     try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
