@@ -1,8 +1,9 @@
 """The gradients that maps are made of."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from lookright.attribution.precision import at_least_float32
 from lookright.attribution.target import Target, direction
@@ -42,6 +43,12 @@ def image_gradient(output: Output, target: Target) -> Float[Tensor, "B C H W"]:
     if gradient is None:
         raise InputError("The logits do not depend on the image in a way that can be differentiated.")
     return at_least_float32(gradient[output.start : output.start + len(output.logits)])
+
+
+def loss_gradient(output: Output, label: Int[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
+    """∂CE/∂image = Σ_k (p_k − 1[k = label]) ∂y_k/∂image, y the logits; see `image_gradient`."""
+    logits = at_least_float32(output.logits)
+    return image_gradient(output, logits.softmax(1) - functional.one_hot(label, logits.shape[1]))
 
 
 def image_in_graph(output: Output) -> Float[Tensor, "N C H W"]:

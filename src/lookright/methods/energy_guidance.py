@@ -1,11 +1,9 @@
 """EnergyGuidance: more of the map's energy inside the mask."""
 
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor
 
-from lookright.attribution import Map, relu
+from lookright.attribution import relu
 from lookright.methods.camal import inside_outside
 from lookright.methods.map_guidance import MapGuidance
 
@@ -24,14 +22,6 @@ class EnergyGuidance(MapGuidance):
         explain: whose map is guided: that of the `label` or of the `predicted` class.
         map: which map is compared, see `MapGuidance`.
     """
-
-    def __init__(
-        self,
-        weight: float = 1.0,
-        explain: Literal["label", "predicted"] = "label",
-        map: str | Map = "class_map",
-    ) -> None:
-        super().__init__(weight, explain, map)
 
     def compare(
         self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]

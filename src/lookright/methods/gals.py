@@ -2,18 +2,14 @@
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from lookright.attribution.gradient import image_gradient
-from lookright.attribution.precision import at_least_float32
-from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, Output
-from lookright.errors import require_between
-from lookright.methods.map_guidance import mean_over_known
-from lookright.methods.method import Method, Views, require_classes
+from lookright.attribution.gradient import loss_gradient
+from lookright.classifier import Output
+from lookright.methods.gradient_guidance import GradientGuidance
+from lookright.methods.map_guidance import mean_over_known, share_inside
 
 
-class GALS(Method):
+class GALS(GradientGuidance):
     """Penalises the cross-entropy's input gradient outside of the mask: λ · mean_b ‖g_b − g_b ⊙ M_b‖₁, g = ∂CE/∂x.
 
     Petryk, Dunlap, Nasseri, Gonzalez, Darrell, Rohrbach, "On Guiding Visual Attention with Language Specification",
@@ -34,27 +30,20 @@ class GALS(Method):
         InputError: a negative weight; in a step, a task without classes.
     """
 
-    needs = frozenset({"mask", "label", "image_gradient"})
+    needs = GradientGuidance.needs | {"label"}
 
     def __init__(self, weight: float = 100.0) -> None:
-        super().__init__()
-        require_between("weight", weight)
-        self.weight = weight
+        super().__init__(weight)
 
-    def guidance(
-        self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
-    ) -> dict[str, Float[Tensor, ""]]:
-        """One term, `gals`. A batch without masks costs no gradient."""
-        require_classes(self, output, batch["label"])
-        if "mask" in batch:
-            probability = at_least_float32(output.logits).softmax(1)
-            label = functional.one_hot(batch["label"], probability.shape[1])
-            gradient = image_gradient(output, probability - label)  # of the cross-entropy, written by the logits'
-            inside, outside = mask_on_grid(batch, (gradient.shape[2], gradient.shape[3]))
-            inside, outside = inside.to(gradient.dtype), outside.to(gradient.dtype)
-            known = inside + outside
-            share = outside / known.where(known > 0, 1.0)
-            loss = mean_over_known(gradient.abs().mean(1) * share, known)
-        else:
-            loss = output.logits.new_zeros(len(output.logits))
-        return {"gals": self.weight * mean_over_masked(loss, mask_weight(batch))}
+    def gradient(self, output: Output, label: Tensor) -> Float[Tensor, "B C H W"]:
+        """g."""
+        return loss_gradient(output, label)
+
+    def penalise(
+        self,
+        gradient: Float[Tensor, "B C H W"],
+        inside: Float[Tensor, "B H W"],
+        outside: Float[Tensor, "B H W"],
+    ) -> Float[Tensor, " B"]:
+        """Mean size of g outside, over what is known."""
+        return mean_over_known(gradient.abs().mean(1) * share_inside(outside, inside), inside + outside)

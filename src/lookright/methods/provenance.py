@@ -4,10 +4,8 @@ from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
-from lookright.attribution.gradient import image_gradient
-from lookright.attribution.precision import at_least_float32
+from lookright.attribution.gradient import image_gradient, loss_gradient
 from lookright.batch import Batch, mean_over_masked
 from lookright.classifier import Classifier, Output
 from lookright.errors import require_between, require_one_of
@@ -74,7 +72,4 @@ class Provenance(EvidenceCutMix):
 
     def _gradient(self, output: Output, label: Int[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
         """∂f/∂x of a label."""
-        if self.score == "logit":
-            return image_gradient(output, label)
-        logits = at_least_float32(output.logits)
-        return image_gradient(output, functional.one_hot(label, logits.shape[1]).to(logits) - logits.softmax(1))
+        return image_gradient(output, label) if self.score == "logit" else -loss_gradient(output, label)

@@ -6,15 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional
 
-from lookright.attribution.gradient import image_gradient
+from lookright.attribution.gradient import loss_gradient
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.method import Views, require_classes
-from lookright.methods.rrr import log_probability_gradient
+from lookright.methods.rrr import log_probability_gradient, squared_size
 from lookright.methods.stochastic import Stochastic
 
 Search = Literal["projected", "random"]
@@ -107,7 +106,7 @@ class R4(Stochastic):
                 gradient = self._gradient(_run(classifier, (image + delta).requires_grad_()), batch)
                 if self.penalty == "change":
                     gradient = gradient - self._gradient(output, batch)
-                loss = _size(gradient, outside)
+                loss = squared_size(gradient, outside)
         return {"r4": self.weight * mean_over_masked(loss, mask_weight(batch))}
 
     def _climb(
@@ -117,7 +116,7 @@ class R4(Stochastic):
         step = self.epsilon if self.step_size is None else self.step_size
         for _ in range(self.steps):
             moved = (image + delta).requires_grad_()
-            loss = _size(self._gradient(_run(classifier, moved), batch), outside)
+            loss = squared_size(self._gradient(_run(classifier, moved), batch), outside)
             (uphill,) = torch.autograd.grad(loss.sum(), moved)
             delta = (delta + step * outside * uphill.sign()).clamp(-reach, reach)
         return delta
@@ -130,7 +129,7 @@ class R4(Stochastic):
         start = self._first_order(classifier, batch, image) if self.penalty == "change" else 0.0
         for _ in range(self.steps):
             delta = self.epsilon * outside * (2 * torch.rand(image.shape, generator=generator) - 1).to(image)
-            loss = _size(self._first_order(classifier, batch, image + delta) - start, outside)
+            loss = squared_size(self._first_order(classifier, batch, image + delta) - start, outside)
             worst = torch.where((loss > largest)[:, None, None, None], delta, worst)
             largest = torch.maximum(loss, largest)
         return worst
@@ -147,15 +146,9 @@ class R4(Stochastic):
         """g, in the graph while gradients are enabled."""
         if self.score == "log_probabilities":
             return log_probability_gradient(output)
-        logits = at_least_float32(output.logits)
-        return image_gradient(output, logits.softmax(1) - functional.one_hot(batch["label"], logits.shape[1]))
+        return loss_gradient(output, batch["label"])
 
 
 def _run(classifier: Classifier, image: Float[Tensor, "B C H W"]) -> Output:
     """A forward whose statistics go into copies."""
     return functional_call(classifier, {name: buffer.clone() for name, buffer in classifier.named_buffers()}, (image,))
-
-
-def _size(gradient: Float[Tensor, "B C H W"], outside: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Σ_d (O_d g_d)² of each image."""
-    return (outside * gradient).square().sum((1, 2, 3))

@@ -5,13 +5,11 @@ from torch import Tensor
 
 from lookright.attribution.gradient import image_gradient
 from lookright.attribution.precision import at_least_float32
-from lookright.batch import Batch, mask_on_grid, mask_weight, mean_over_masked
-from lookright.classifier import Classifier, Output
-from lookright.errors import require_between
-from lookright.methods.method import Method, Views, require_classes
+from lookright.classifier import Output
+from lookright.methods.gradient_guidance import GradientGuidance
 
 
-class RRR(Method):
+class RRR(GradientGuidance):
     """Penalises gradients of log-probabilities where no evidence is: λ · mean_b Σ_d (O_bd ∂/∂x_bd Σ_k log p_bk)².
 
     Ross, Hughes, Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining their
@@ -30,28 +28,29 @@ class RRR(Method):
         InputError: a negative weight; in a step, a task without classes.
     """
 
-    needs = frozenset({"mask", "image_gradient"})
-
     def __init__(self, weight: float = 10.0) -> None:
-        super().__init__()
-        require_between("weight", weight)
-        self.weight = weight
+        super().__init__(weight)
 
-    def guidance(
-        self, classifier: Classifier, output: Output, batch: Batch, views: Views | None = None
-    ) -> dict[str, Float[Tensor, ""]]:
-        """One term, `rrr`. A batch without masks costs no gradient."""
-        require_classes(self, output, batch["label"])
-        if "mask" in batch:
-            gradient = log_probability_gradient(output)
-            _, outside = mask_on_grid(batch, (gradient.shape[2], gradient.shape[3]))
-            loss = (outside.to(gradient.dtype)[:, None] * gradient).square().sum((1, 2, 3))
-        else:
-            loss = output.logits.new_zeros(len(output.logits))
-        return {"rrr": self.weight * mean_over_masked(loss, mask_weight(batch))}
+    def gradient(self, output: Output, label: Tensor) -> Float[Tensor, "B C H W"]:
+        """∂/∂x Σ_k log p_k."""
+        return log_probability_gradient(output)
+
+    def penalise(
+        self,
+        gradient: Float[Tensor, "B C H W"],
+        inside: Float[Tensor, "B H W"],
+        outside: Float[Tensor, "B H W"],
+    ) -> Float[Tensor, " B"]:
+        """The squares outside, added up."""
+        return squared_size(gradient, outside[:, None])
 
 
 def log_probability_gradient(output: Output) -> Float[Tensor, "B C H W"]:
     """∂/∂x Σ_k log p_k = Σ_k (1 − K p_k) ∂y_k/∂x, K logits y; in the graph while gradients are enabled."""
     probability = at_least_float32(output.logits).softmax(1)
     return image_gradient(output, 1 - probability.shape[1] * probability)
+
+
+def squared_size(gradient: Float[Tensor, "B C H W"], outside: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
+    """Σ_d (O_d g_d)² of each image."""
+    return (outside * gradient).square().sum((1, 2, 3))

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from lookright.attribution.gradient import image_gradient
+from lookright.attribution.gradient import loss_gradient
 from lookright.attribution.normalise import sum_to_one
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
@@ -78,9 +78,7 @@ class SaliencyMixup(Stochastic):
     @torch.no_grad()
     def _saliency(self, output: Output, label: Int[Tensor, " B"]) -> Float[Tensor, "B H W"]:
         """The blurred size of the gradient of each image's cross-entropy, of sum 1."""
-        logits = at_least_float32(output.logits)
-        slope = logits.softmax(1) - functional.one_hot(label, logits.shape[1])
-        size = image_gradient(output, slope).abs().mean(1, keepdim=True)
+        size = loss_gradient(output, label).abs().mean(1, keepdim=True)
         return sum_to_one(blur(size, self.sigma, truncate=2.0)[:, 0])
 
     @torch.no_grad()
