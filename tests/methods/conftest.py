@@ -1,7 +1,7 @@
 """A small double-precision classifier and a batch, for naive loops and finite differences."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -78,3 +78,20 @@ def train_alone(classifier, batch) -> Callable[..., list[float]]:
         return values
 
     return train
+
+
+@pytest.fixture
+def minimise() -> Callable[..., list[float]]:
+    """Steps of Adam on a loss, and what it was before each."""
+
+    def minimise(loss: Callable[[], torch.Tensor], parameters: Iterable[nn.Parameter], steps: int) -> list[float]:
+        optimizer, values = torch.optim.Adam(parameters, 1e-2), []
+        for _ in range(steps):
+            value = loss()
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            values.append(value.item())
+        return values
+
+    return minimise

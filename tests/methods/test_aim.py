@@ -44,28 +44,15 @@ def test_gradient_equals_finite_differences(classifier, batch, method, check_gra
     check_gradient(lambda classifier: method(classifier, batch).terms["task"], rel=1e-4)
 
 
-def test_the_area_teaches_the_mask_through_its_logits(classifier, batch, method):
-    optimizer = torch.optim.Adam(method.estimator.parameters(), 1e-2)
-    areas = []
-    for _ in range(60):
-        term = method(classifier, batch).terms["aim_area"]
-        optimizer.zero_grad()
-        term.backward()
-        optimizer.step()
-        areas.append(term.item())
+def test_the_area_teaches_the_mask_through_its_logits(classifier, batch, method, minimise):
+    areas = minimise(lambda: method(classifier, batch).terms["aim_area"], method.estimator.parameters(), steps=60)
     assert sum(areas[-10:]) < 0.5 * sum(areas[:10])
 
 
-def test_what_is_masked_falls_silent(classifier, batch, method):
-    optimizer = torch.optim.Adam(classifier.model.features.parameters(), 1e-2)
+def test_what_is_masked_falls_silent(classifier, batch, method, minimise):
     method.eval()
-    rests = []
-    for _ in range(30):
-        term = method(classifier, batch).terms["aim_rest"]
-        optimizer.zero_grad()
-        term.backward()
-        optimizer.step()
-        rests.append(term.item())
+    learning = classifier.model.features.parameters()
+    rests = minimise(lambda: method(classifier, batch).terms["aim_rest"], learning, steps=30)
     assert rests[-1] < rests[0]
 
 

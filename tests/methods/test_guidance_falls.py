@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import torch
 
 from lookright import (
     CYBORG,
@@ -41,14 +40,12 @@ METHODS = [
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-def test_guidance_falls_while_it_is_trained(classifier, batch, method):
+def test_guidance_falls_while_it_is_trained(classifier, batch, method, minimise):
     method = copy.deepcopy(method).eval()  # the same draws in each step
-    optimizer, values = torch.optim.Adam(classifier.parameters(), 1e-2), []
-    for _ in range(12):
+
+    def guidance():
         loss = method(classifier, batch)
-        guidance = loss.total - loss.terms["task"]
-        optimizer.zero_grad()
-        guidance.backward()
-        optimizer.step()
-        values.append(guidance.item())
+        return loss.total - loss.terms["task"]
+
+    values = minimise(guidance, classifier.parameters(), steps=12)
     assert values[-1] < values[0]
