@@ -13,6 +13,32 @@ from lookright.batch import Batch
 from lookright.classifier import Classifier
 from lookright.methods import ERM, Method
 from lookright.tasks import Task, cross_entropy
+from lookright.training.preprocessing import Preprocessing
+from lookright.training.run_data import RunData
+from lookright.training.settings import RunSettings
+
+COUNTED_IMAGES, COUNTED_STEPS = 8, 8
+"""Of which a method's cost is taken."""
+
+
+def affordable_epochs(
+    settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier
+) -> int:
+    """How many epochs of the method cost as many operations as `budget` epochs of plain training.
+
+    Args:
+        settings: of the run, with its method attached to the classifier.
+        data: of the run, of which some training images are taken, those with masks first.
+        preprocessing: of these.
+        classifier: to be trained; it is not changed.
+    """
+    budget, rows = settings.schedule.budget, data.rows("train").reset_index(drop=True)
+    first = rows.sort_values("mask_weight", ascending=False, kind="stable").index[:COUNTED_IMAGES]
+    dataset = data.dataset("train", preprocessing.size)
+    batch = preprocessing.collate()([dataset[row] for row in first])
+    steps = max(1, round(budget * len(rows) / settings.optimisation.batch_size / settings.optimisation.accumulate))
+    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
 
 
 def step_cost(

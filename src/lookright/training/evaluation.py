@@ -1,7 +1,7 @@
 """What a trained classifier does on a split: right or wrong, where it looked, and whether the map is faithful."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from lookright import metrics
 from lookright.attribution import contrast, minmax, relu
 from lookright.attribution.maps import explain_prediction
 from lookright.attribution.target import predicted_class
+from lookright.batch import Batch
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.errors import InputError
@@ -108,7 +108,7 @@ def evaluate_split(
     means: dict[str, MeanOverDefined] = {}
     start = 0
     with evaluating(classifier):
-        for batch in _on(device, data.loader(split, preprocessing)):
+        for batch in data.batches(split, preprocessing, device):
             output, signed = explain_prediction(classifier, batch["image"], map)
             predicted = predicted_class(output.logits)
             attention, contrasted = (
@@ -214,7 +214,7 @@ def _of_split(
     return found
 
 
-def _alignment(name: str, function: Callable[..., Tensor], attention: Tensor, batch: dict[str, Tensor]) -> Tensor:
+def _alignment(name: str, function: Callable[..., Tensor], attention: Tensor, batch: Batch) -> Tensor:
     takes_ignore = "ignore" in batch and "ignore" in inspect.signature(function).parameters
     given = {"ignore": batch["ignore"]} if takes_ignore else {}
     value = _one_each(name, function(attention, batch["mask"], **given), len(attention))
@@ -241,16 +241,11 @@ def _table(rows: pd.DataFrame, columns: dict[str, np.ndarray], classes: list[str
 def split_accuracy(classifier: Classifier, data: RunData, split: str, preprocessing: Preprocessing) -> float:
     """The accuracy of a classifier on a split, and nothing else; the arguments are those of `evaluate_split`."""
     device = next(classifier.parameters()).device
-    batches = _on(device, data.loader(split, preprocessing))
+    batches = data.batches(split, preprocessing, device)
     with evaluating(classifier), torch.no_grad():
         outcomes = [(classifier(batch["image"]).logits, batch["label"]) for batch in batches]
     logits, label = map(torch.cat, zip(*outcomes, strict=True))
     return metrics.accuracy(logits, label).item()
-
-
-def _on(device: torch.device, loader: DataLoader) -> Iterator[dict[str, Tensor]]:
-    for batch in loader:
-        yield {key: value.to(device) for key, value in batch.items()}
 
 
 def _at_most(map: Tensor, size: int) -> Tensor:

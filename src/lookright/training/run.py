@@ -3,19 +3,17 @@
 import copy
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jsonargparse
 import torch
 from lightning.fabric import seed_everything
 from torch.utils.data import DataLoader
 
-from lookright.batch import Batch
 from lookright.classifier import Classifier
 from lookright.data.balance import draw_weights, require_groups
 from lookright.data.dataset import ShuffledBatches
@@ -34,7 +32,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
-from lookright.training.cost import step_cost
+from lookright.training.cost import affordable_epochs
 from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
@@ -43,11 +41,7 @@ from lookright.training.preprocessing import Preprocessing
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
 
-COUNTED_IMAGES, COUNTED_STEPS = 8, 8
-"""Of which a method's cost is taken."""
-
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
-
 
 FACTS = {"classes": list, "mean": list, "std": list, "fingerprint": str}
 """What the weights of a run say of themselves, see `_facts`."""
@@ -200,11 +194,6 @@ def _load_training_data(settings: RunSettings) -> RunData:
             f"Every training image of {str(settings.data)!r} has the label {data.classes[0]!r}; there is nothing to "
             "learn. Check the column label of labels.csv."
         )
-    if "mask" in settings.method.needs and not (training["mask_weight"] > 0).any():
-        raise InputError(
-            f"{type(settings.method).__name__} needs masks, and none of the {len(training)} training images of "
-            f"{str(settings.data)!r} has one. Fill in the column mask or box of labels.csv, or train with --method ERM."
-        )
     _require_needs(settings, data)
     if settings.schedule.patience and len(data.rows("val")) == 0:
         raise InputError(
@@ -217,6 +206,11 @@ def _load_training_data(settings: RunSettings) -> RunData:
 def _require_needs(settings: RunSettings, data: RunData) -> None:
     """Refuse data without what the method needs of every image."""
     needs, name, training = settings.method.needs, type(settings.method).__name__, data.rows("train")
+    if "mask" in needs and not (training["mask_weight"] > 0).any():
+        raise InputError(
+            f"{name} needs masks, and none of the {len(training)} training images of {str(settings.data)!r} has one. "
+            "Fill in the column mask or box of labels.csv, or train with --method ERM."
+        )
     if "group" in needs:
         require_groups(training, name)
     if "val" in needs:
@@ -252,7 +246,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     count_groups(method, data.group_sizes)
     method.attach(classifier)
     if settings.schedule.budget:
-        settings.schedule.epochs = _affordable_epochs(settings, data, preprocessing, classifier)
+        settings.schedule.epochs = affordable_epochs(settings, data, preprocessing, classifier)
     steps = _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
@@ -261,19 +255,6 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
     return classifier, preprocessing
-
-
-def _affordable_epochs(
-    settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier
-) -> int:
-    """How many epochs of the method cost as many operations as `budget` epochs of plain training."""
-    budget, rows = settings.schedule.budget, data.rows("train").reset_index(drop=True)
-    first = rows.sort_values("mask_weight", ascending=False, kind="stable").index[:COUNTED_IMAGES]
-    dataset = data.dataset("train", preprocessing.size)
-    batch = preprocessing.collate()([dataset[row] for row in first])
-    steps = max(1, round(budget * len(rows) / settings.optimisation.batch_size / settings.optimisation.accumulate))
-    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
-    return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
 
 
 def _train_before(settings: RunSettings, data: RunData) -> None:
@@ -352,18 +333,12 @@ def _fit(
     facts = _facts(settings, data, preprocessing, loop.progress)
     if facts["val_accuracy"] is not None and settings.schedule.select == "best":
         classifier.model.load_state_dict(loop.progress.best_weights)
-    done = settings.method.finish(classifier, partial(_images, data, preprocessing, fabric.device))
+    done = settings.method.finish(classifier, lambda split: data.batches(split, preprocessing, fabric.device))
     if done:
         write_json(settings.out / "finish.json", done)
     classifier.cpu()
     save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
-
-
-def _images(data: RunData, preprocessing: Preprocessing, device: torch.device, split: str) -> Iterator[Batch]:
-    """The images of a split in order, not augmented."""
-    for batch in data.loader(split, preprocessing):
-        yield cast(Batch, {key: value.to(device) for key, value in batch.items()})
 
 
 def _training_loader(

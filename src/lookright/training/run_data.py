@@ -1,13 +1,16 @@
 """The data of a run: a table split by its protocol, its samples, and what may be wrong with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader
 
+from lookright.batch import Batch
 from lookright.data.dataset import Augmentation, ImageDataset
 from lookright.data.mask_controls import MaskControl
 from lookright.data.protocols import UNTESTED_SPLITS, Protocol
@@ -78,6 +81,11 @@ class RunData:
     def loader(self, split: str, preprocessing: Preprocessing, batch_size: int = 64) -> DataLoader:
         """The images of a split in order, not augmented."""
         return DataLoader(self.dataset(split, preprocessing.size), batch_size, collate_fn=preprocessing.collate())
+
+    def batches(self, split: str, preprocessing: Preprocessing, device: torch.device) -> Iterator[Batch]:
+        """The images of a split in order, not augmented, on a device."""
+        for batch in self.loader(split, preprocessing):
+            yield cast(Batch, {key: value.to(device) for key, value in batch.items()})
 
 
 def load_data(
