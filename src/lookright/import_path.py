@@ -14,13 +14,15 @@ def imported(path: str, what: str) -> Any:
         what: stands in front of the path in the error, such as `map`.
 
     Raises:
-        InputError: the module cannot be imported, or has no such name.
+        InputError: it is no path, the module cannot be imported, or has no such name.
 
     >>> imported("math.sqrt", "map")(9)
     3.0
     """
     module, _, name = path.rpartition(".")
+    if module and not all(part.isidentifier() for part in path.split(".")):
+        raise InputError(f"{what} {path!r} is no import path; expected names with points between, my.module.name.")
     try:
         return getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise InputError(f"{what} {path!r} cannot be imported: {error}.") from error

@@ -248,9 +248,10 @@ def test_the_task_is_a_setting(squares, settings, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "torch.nn.Identity", "model_arguments": {}}, "expected logits"),
+        ({"model": "torch.nn.Identity", "model_arguments": {}}, "'torch.nn.Identity' with .* expected logits"),
         ({"model": "builtins.dict", "model_arguments": {}}, "builds a dict; expected a torch.nn.Module"),
-        ({"model_arguments": {"width": 0}}, "small_cnn|cannot train"),
+        ({"model_arguments": {"width": 0}}, r"model 'small_cnn' with \{.width.: 0\} cannot train"),
+        ({"model": ".."}, "'..' is no import path"),
         ({"model_arguments": {"in_chans": 4}}, "4 channels; expected 3"),
         ({"task": "lookright.tasks.binary"}, "binary learns from one logit"),
         ({"task": "lookright.tasks.multi_label"}, "expected a 0 or 1 for each class"),

@@ -89,31 +89,46 @@ def build_model(
 
 
 def try_out(
-    model: nn.Module, preprocessing: Preprocessing, num_classes: int, images: int, task: Task = cross_entropy
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    num_classes: int,
+    images: int,
+    task: Task = cross_entropy,
+    called: str | None = None,
 ) -> None:
     """Refuse a model or a task that cannot train on such images, by letting a copy of the model see some.
+
+    Args:
+        model: is left as it is.
+        preprocessing: of its images.
+        num_classes: how many logits it is to give.
+        images: how many it sees.
+        task: the loss of each image.
+        called: what messages call the model; None: its class.
 
     Raises:
         InputError: the images have other channels or are too small, the output is no logits of the classes, or the task
             makes no loss of each image from these and class indices.
     """
-    channels, size = _channels(model), preprocessing.size
+    channels, size, called = _channels(model), preprocessing.size, called or type(model).__name__
     if channels not in (1, 3):
         raise InputError(
-            f"The model takes images of {channels} channels; expected 3 (colour) or 1 (grey, in_chans: 1)."
+            f"The model {called} takes images of {channels} channels; expected 3 (colour) or 1 (grey, in_chans: 1)."
         )
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             output = copy.deepcopy(model).train()(torch.zeros(images, channels, size, size))
     except Exception as error:  # whatever a model makes of images that it does not expect
         raise InputError(
-            f"The model cannot train on {images} images of {size} by {size} pixels: {_first_line(error)} "
-            "Raise --size or --batch-size, or take another model."
+            f"The model {called} cannot train on {images} images of {size} by {size} pixels: "
+            f"{_first_line(error)} Raise --size or --batch-size, or take another model."
         ) from error
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.shape != (images, num_classes):
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"The model gives {given} for {images} images; expected logits ({images}, {num_classes}).")
+        raise InputError(
+            f"The model {called} gives {given} for {images} images; expected logits ({images}, {num_classes})."
+        )
     loss = task(logits, torch.zeros(images, dtype=torch.long))
     if loss.shape != (images,):
         raise InputError(f"The task gives {tuple(loss.shape)} for {images} images; expected one loss for each.")

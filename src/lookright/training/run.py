@@ -1,6 +1,7 @@
 """A run: a directory with everything that is needed to repeat, resume, evaluate and report one training."""
 
 import copy
+import json
 import time
 import warnings
 from collections.abc import Mapping
@@ -237,7 +238,8 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     model, (mean, std) = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
     preprocessing = Preprocessing(settings.images.size, mean, std)
     images = min(2, settings.optimisation.batch_size)
-    try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task)
+    called = f"{settings.model!r} with {json.dumps(settings.model_arguments, default=str)}"
+    try_out(model, preprocessing, len(data.classes), images, settings.optimisation.task, called)
     if settings.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     classifier = Classifier(model, input_size=(len(mean), settings.images.size, settings.images.size))
