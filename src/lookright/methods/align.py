@@ -17,7 +17,7 @@ from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
 from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.dre import DRE
 from lookright.methods.haics import cell_cross_entropy
-from lookright.methods.map_guidance import known_part, needs_of, share_inside, trainable_map
+from lookright.methods.map_guidance import known_part, needs_of, share_inside, stretched, trainable_map
 from lookright.methods.masker import Masker, UNetMasker
 from lookright.methods.method import Loss, Views, require_classes
 from lookright.methods.stochastic import Stochastic
@@ -224,7 +224,7 @@ class ALIGN(Stochastic):
         )
         weight = weight * (varies > FLAT)
         if self.normalise_mask:
-            target = minmax(target)
+            target = stretched(target, known)
         distance = cell_cross_entropy(map, target, known, self.epsilon)
         return terms | {"align": self._ramp() * self.weight * mean_over_masked(distance, weight)}
 
