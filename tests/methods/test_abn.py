@@ -57,7 +57,7 @@ def test_supervision_needs_masks_and_moves_the_attention(classifier, batch, mini
 def test_both_classifiers_learn(classifier, batch, train_alone):
     classifier(batch["image"])
     for term in ("task", "abn_branch"):
-        values = train_alone(ABN(hidden=5), term)
+        values = train_alone(ABN(hidden=5), term, steps=12)
         assert values[-1] < values[0]
 
 

@@ -110,13 +110,14 @@ MENTOR = {"class_path": "MENTOR", "init_args": {"first_epochs": 1, "hidden": 8}}
 
 
 def test_mentor_begins_with_the_backbone_of_its_first_training_and_resumes(squares, settings, tmp_path, monkeypatch):
-    whole = train(settings(squares, tmp_path / "whole", method=MENTOR, checkpoint_every=2))
+    config = {"epochs": 1, "checkpoint_every": 2}
+    whole = train(settings(squares, tmp_path / "whole", method=MENTOR, **config))
     first = whole.directory / "first/model.safetensors"
-    assert_equal(whole, train(settings(squares, tmp_path / "given", weights=str(first))))
+    assert_equal(whole, train(settings(squares, tmp_path / "given", weights=str(first), **config)))
     with monkeypatch.context() as patch:
         kill_in_step(patch, 3, "first")
         with pytest.raises(Killed):
-            train(settings(squares, tmp_path / "killed", method=MENTOR, checkpoint_every=2))
+            train(settings(squares, tmp_path / "killed", method=MENTOR, **config))
     assert_equal(resume(tmp_path / "killed"), whole)
 
 
