@@ -47,6 +47,16 @@ def test_it_learns_to_draw_the_masks_and_no_label_is_looked_at(classifier, batch
     assert values[-1] < 0.8 * values[0]
 
 
+def test_in_bfloat16_it_is_near_float32(classifier, batch, first):
+    batch = {key: value.float() if value.is_floating_point() else value for key, value in batch.items()}
+    classifier.float().eval()
+    exact = first.float()(classifier, batch).total.item()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = first(classifier, batch).total
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact, abs=0.01)
+
+
 def test_a_batch_without_masks_teaches_nothing(classifier, batch, first):
     first(classifier, {key: batch[key] for key in ("image", "label")}).total.backward()
     assert not any(parameter.grad.any() for parameter in first.parameters())

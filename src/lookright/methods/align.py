@@ -109,10 +109,8 @@ class ALIGN(Stochastic):
         require_between("masker_lr", masker_lr, 0, 1e4)
         require_between("channels", channels, 1)
         require_between("epsilon", epsilon, 0.0001, 0.5)
-        if masker_steps < 1 or classifier_steps < 1:
-            raise InputError(
-                f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."
-            )
+        require_between("masker_steps", masker_steps, 1)
+        require_between("classifier_steps", classifier_steps, 1)
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
@@ -157,7 +155,10 @@ class ALIGN(Stochastic):
         return "classifier"
 
     def attach(self, classifier: Classifier, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Build the masker, on the classifier's device, in its dtype, unless it is there already."""
+        """Build the masker, on the classifier's device, in its dtype, unless it is there already.
+
+        Its first weights are drawn from the global generator, which a run seeds.
+        """
         if self.masks == "learned" and self.masker is None:
             parameter = next(classifier.parameters())
             self.masker = MASKERS[self.masker_kind](self.channels).to(parameter.device, parameter.dtype)

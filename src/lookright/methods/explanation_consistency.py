@@ -9,7 +9,7 @@ from lookright.attribution import Map, find_map, minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output, evaluating
-from lookright.errors import InputError, require_between
+from lookright.errors import require_between
 from lookright.methods.adversarial import attack
 from lookright.methods.method import Method, require_classes
 
@@ -54,8 +54,7 @@ class ExplanationConsistency(Method):
         require_between("warmup", warmup)
         require_between("background", background, 0, 1)
         require_between("epsilon", epsilon)
-        if steps < 1:
-            raise InputError(f"steps={steps}; expected 1 or more steps of the attack.")
+        require_between("steps", steps, 1)
         self.warmup = warmup
         self.background = background
         self.epsilon = epsilon
