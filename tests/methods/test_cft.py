@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from lookright import CAMAL, CFT, HAICS, Classifier, InputError
 from lookright.attribution import attention_gradient
+from lookright.attribution.attention import token_attention
 from lookright.tasks import multi_label
 
 
@@ -56,6 +57,26 @@ def test_gradient_equals_finite_differences(transformer, batch):
     assert gradient.any()
 
 
+def test_a_constant_gradient_teaches_the_attention_alone(transformer, batch):
+    learning = list(transformer.parameters())
+    method = CFT(differentiate_gradient=False)
+    output = transformer(batch["image"].clone().requires_grad_())
+    attention = token_attention(transformer, output)
+    relevance = torch.eye(17, dtype=torch.float64).expand(5, 17, 17)
+    score = output.logits.gather(1, batch["label"][:, None]).sum()
+    for values, slope in zip(attention, torch.autograd.grad(score, attention, retain_graph=True), strict=True):
+        relevance = relevance + (slope * values).clamp_min(0).mean(1) @ relevance
+    expected = CFT(map=lambda *_: relevance[:, 0, 1:].unflatten(1, (4, 4)))(transformer, batch).terms["cft"]
+    found = method(transformer, batch).terms["cft"]
+    assert found.item() == pytest.approx(expected.item())
+    gradients = torch.autograd.grad(found, learning, allow_unused=True)
+    for gradient, wanted in zip(gradients, torch.autograd.grad(expected, learning, allow_unused=True), strict=True):
+        assert (gradient is None) == (wanted is None)
+        if gradient is not None:
+            torch.testing.assert_close(gradient, wanted)
+    assert "image_gradient" in method.needs
+
+
 def test_with_equal_sides_it_is_haics(classifier, batch):
     classifier.eval()
     method = CFT(weight=1.0, inside_weight=1.0, outside_weight=1.0, map="class_map")
@@ -100,5 +121,7 @@ def test_what_it_cannot_guide_is_refused(classifier, batch):
     several = batch | {"label": torch.ones(5, 4)}
     with pytest.raises(InputError, match="labels have shape"):
         CFT(learn="predicted", map="class_map")(classifier, several, task=multi_label)
+    with pytest.raises(InputError, match="differentiate_gradient=False and map='class_map'"):
+        CFT(map="class_map", differentiate_gradient=False)
     with pytest.raises(InputError, match="outside_weight=-1"):
         CFT(outside_weight=-1)

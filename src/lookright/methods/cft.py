@@ -1,17 +1,18 @@
 """CFT: a trained transformer made to look at concepts, on both sides of their masks."""
 
+from functools import partial
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lookright.attribution import Map, minmax
+from lookright.attribution import Map, attention_gradient, minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.attribution.target import predicted_class
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import require_between, require_one_of
+from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.haics import cell_cross_entropy
 from lookright.methods.map_guidance import MapGuidance, share_inside
 from lookright.methods.method import Views, require_classes
@@ -28,8 +29,8 @@ class CFT(MapGuidance):
 
     The authors' masks are of a class's concepts (beak, wings), drawn by other models; here they are those of the data.
     Their code calls its map LRP and computes `attention_gradient`, which only models with attention between all tokens
-    have; its gradient is a constant of their loss, and in the graph here. They compare at the size of the image and
-    bound the logarithm at −100; here the grid is the map's, and ε bounds it.
+    have. They compare at the size of the image and bound the logarithm at −100; here the grid is the map's, and ε
+    bounds it.
 
     What is learned from is the image's label here; in their code it is what the model itself predicts at that moment,
     which needs a trained model and no labels: `learn="predicted"`. With λ_i = λ_o the guidance is that of `HAICS`.
@@ -43,10 +44,12 @@ class CFT(MapGuidance):
         epsilon: ε, our choice.
         explain: whose map is guided: that of the `label`, as the authors do, or of the `predicted` class.
         map: which map is compared, see `MapGuidance`; `class_map` fits every model.
+        differentiate_gradient: of `attention_gradient`: its gradient is part of what is learned; False takes it as a
+            constant of the loss, as the authors' code does, and is cheaper.
 
     Raises:
-        InputError: an argument out of range or none of its choices; in a step, a model without such attention, or with
-            `learn="predicted"` a task without classes.
+        InputError: an argument out of range or none of its choices, or a constant gradient of another map; in a step, a
+            model without such attention, or with `learn="predicted"` a task without classes.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class CFT(MapGuidance):
         epsilon: float = 0.05,
         explain: Literal["label", "predicted"] = "label",
         map: str | Map = "attention_gradient",
+        differentiate_gradient: bool = True,
     ) -> None:
         super().__init__(weight, explain, map)
         weights = {"task_weight": task_weight, "inside_weight": inside_weight, "outside_weight": outside_weight}
@@ -71,8 +75,15 @@ class CFT(MapGuidance):
         self.outside_weight = outside_weight
         self.learn = learn
         self.epsilon = epsilon
+        self.differentiate_gradient = differentiate_gradient
         if learn == "predicted":
             self.needs |= {"label"}
+        if not differentiate_gradient:
+            if self._map is not attention_gradient:
+                raise InputError(
+                    f"differentiate_gradient=False and map={map!r}; only that of attention_gradient can be a constant."
+                )
+            self._map = partial(attention_gradient, constant_gradient=True)
 
     def weigh(self, classifier: Classifier, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         """λ_t; 0 where the model learns from its own predictions."""
