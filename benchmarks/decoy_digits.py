@@ -12,8 +12,8 @@ The first adds to benchmarks/results/decoy_digits.csv a row for each method, wei
 under a random colour (`test`), under the class's own (`own_colour`), and the share of digits that are right under every
 colour. The second looks for what is left for R4 to gain and writes decoy_digits_why.csv: the same for the larger weight
 and for plain training whose patches get other colours in every step (`repainted`), which is what a network can do that
-does not read them; and RRR's penalty on the masked training images and on test images, at the image (`at`) and the
-largest that ten steps find within ε = 0.5 (`within`).
+does not read them; and RRR's penalty on the masked training images and on test images, at the image (`at`) and where
+ten steps of R4's search within ε = 0.5 end (`within`).
 """
 
 import argparse
@@ -119,7 +119,7 @@ def measure(classifier: Classifier, batch: Batch) -> dict[str, float]:
 
 
 def penalties(classifier: Classifier, batch: Batch) -> tuple[float, float]:
-    """Of RRR on the masked images of a batch: at the images, and the largest found nearby."""
+    """Of RRR on the masked images of a batch: at the images, and where R4's search ends."""
     searches = RRR(weight=1.0), R4(weight=1.0, epsilon=0.5, steps=10, step_size=0.1)
     found = []
     for method in searches:
