@@ -6,9 +6,14 @@ the accuracy is that under a random one: whoever reads the patch is wrong nine t
 get the same weights, so that ε is all that differs.
 
     python benchmarks/decoy_digits.py
+    python benchmarks/decoy_digits.py --why
 
-Adds to benchmarks/results/decoy_digits.csv a row for each method, weight, share of masks and seed: accuracy under a
-random colour (`test`), under the class's own (`own_colour`), and the share of digits that are right under every colour.
+The first adds to benchmarks/results/decoy_digits.csv a row for each method, weight, share of masks and seed: accuracy
+under a random colour (`test`), under the class's own (`own_colour`), and the share of digits that are right under every
+colour. The second looks for what is left for R4 to gain and writes decoy_digits_why.csv: the same for the larger weight
+and for plain training whose patches get other colours in every step (`repainted`), which is what a network can do that
+does not read them; and RRR's penalty on the masked training images and on test images, at the image (`at`) and where
+ten steps of R4's search within ε = 0.5 end (`within`).
 """
 
 import argparse
@@ -81,15 +86,18 @@ def network() -> nn.Module:
     )
 
 
-def train(method: Method, batch: Batch, seed: int, epochs: int) -> Classifier:
-    """Adam, in batches of 100."""
+def train(method: Method, batch: Batch, seed: int, epochs: int, repaint: bool = False) -> Classifier:
+    """Adam, in batches of 100; the patches in other colours each time, where they are repainted."""
     torch.manual_seed(seed)
     classifier = Classifier(network(), features="5", input_size=(3, SIZE, SIZE))
     optimizer = torch.optim.Adam(classifier.parameters(), 2e-3)
     method.attach(classifier, optimizer)
     for _ in range(epochs):
         for rows in torch.randperm(len(batch["label"])).split(100):
-            loss = method(classifier, {key: value[rows] for key, value in batch.items()})
+            part = {key: value[rows] for key, value in batch.items()}
+            if repaint:
+                part["image"] = painted(part["image"], 1 - part["ignore"], torch.randint(10, (len(rows),)))
+            loss = method(classifier, part)
             optimizer.zero_grad()
             loss.total.backward()
             optimizer.step()
@@ -110,11 +118,46 @@ def measure(classifier: Classifier, batch: Batch) -> dict[str, float]:
     return {name: round(figure.item(), 4) for name, figure in figures.items()}
 
 
+def penalties(classifier: Classifier, batch: Batch) -> tuple[float, float]:
+    """Of RRR on the masked images of a batch: at the images, and where R4's search ends."""
+    searches = RRR(weight=1.0), R4(weight=1.0, epsilon=0.5, steps=10, step_size=0.1)
+    found = []
+    for method in searches:
+        (name,) = set(terms := method(classifier, batch).terms) - {"task"}
+        found.append(round(terms[name].item(), 5))
+    return found[0], found[1]
+
+
+def why(seeds: list[int], epochs: int) -> None:
+    """What is left for R4 to gain."""
+    rows, weight = [], max(WEIGHTS)
+    for seed in seeds:
+        contenders = [(name, share) for share in MASK_SHARES for name in ("RRR", "R4")]
+        for name, share in [("plain", 1.0), ("repainted", 1.0), *contenders]:
+            method = next((each for each in methods().get(name, []) if getattr(each, "weight", 0) == weight), ERM())
+            training, test = decoy_digits(seed, share)
+            classifier = train(method, training, seed, epochs, repaint=name == "repainted")
+            row = {"method": name, "masks": share, "seed": seed} | measure(classifier, test)
+            for split, batch in (
+                ("masked", training),
+                ("test", test | {"mask_weight": torch.ones(len(test["label"]))}),
+            ):
+                row[f"{split}_at"], row[f"{split}_within"] = penalties(classifier, batch)
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    table.to_csv(RESULTS.with_name("decoy_digits_why.csv"), index=False)
+    print(table.groupby(["masks", "method"], sort=False).mean().drop(columns="seed").round(4).to_string())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--why", action="store_true")
     arguments = parser.parse_args()
+    if arguments.why:
+        why(arguments.seeds, arguments.epochs)
+        return
     device = f"{processor()}, threads: {torch.get_num_threads()}"
     for seed in arguments.seeds:
         for name, settings in methods().items():

@@ -3,11 +3,13 @@ from .batch import Batch
 from .classifier import Classifier, Output
 from .errors import InputError
 from .methods import (
+    ABN,
     ADL,
     AIM,
     ALIGN,
     CAMAL,
     CARE,
+    CFT,
     CYBORG,
     DFR,
     DRE,
@@ -18,6 +20,7 @@ from .methods import (
     HAICS,
     HSPLID,
     JTT,
+    MENTOR,
     R4,
     RES,
     RRR,
@@ -46,11 +49,13 @@ from .methods import (
 )
 
 __all__ = [
+    "ABN",
     "ADL",
     "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
+    "CFT",
     "CYBORG",
     "DFR",
     "DRE",
@@ -61,6 +66,7 @@ __all__ = [
     "HAICS",
     "HSPLID",
     "JTT",
+    "MENTOR",
     "R4",
     "RES",
     "RRR",

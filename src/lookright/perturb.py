@@ -242,3 +242,7 @@ class Inpaint(Perturbation):
         if keep is None:
             raise InputError(f"{self} fills the pixels that are not kept: pass keep (B, H, W)")
         return inpaint(image, keep, self.iterations)
+
+
+INPAINT = Inpaint()
+"""What stands in for evidence where nothing else is asked for."""

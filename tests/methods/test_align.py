@@ -247,7 +247,7 @@ def test_a_mask_that_is_the_same_everywhere_teaches_nothing(classifier, batch, v
 
 @pytest.mark.parametrize("turn", ["masker_steps", "classifier_steps"])
 def test_turns_without_a_step_are_refused(turn):
-    with pytest.raises(InputError, match="expected 1 step or more"):
+    with pytest.raises(InputError, match=f"{turn}=0; expected a number from 1"):
         ALIGN(**{turn: 0})
 
 

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 
 from lookright import CAMAL, Classifier, InputError, Method, methods
@@ -25,8 +26,13 @@ every_method = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__na
 
 
 @pytest.fixture
-def classifier(classifier: Classifier) -> Classifier:
-    return Classifier(classifier.model.float(), input_size=(3, 8, 8))
+def classifier(classifier: Classifier, kind: type[Method]) -> Classifier:
+    """The small network; a small transformer for methods that only guide attention."""
+    if getattr(kind(), "map", None) != "attention_gradient":
+        return Classifier(classifier.model.float(), input_size=(3, 8, 8))
+    torch.manual_seed(0)
+    size = {"img_size": 8, "patch_size": 2, "embed_dim": 12, "num_heads": 2, "depth": 2, "num_classes": 4}
+    return Classifier(timm.create_model("vit_tiny_patch16_224", **size))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from lookright import CAMAL, ExplanationConsistency, InputError
+from lookright.attribution import grad_cam, starts_from
 from lookright.methods import explanation_consistency
 from lookright.tasks import multi_label
 
@@ -72,7 +73,13 @@ def test_every_image_weighs_one_while_it_warms_up(classifier, batch):
     assert losses[2] < losses[0]
 
 
-@pytest.mark.parametrize("map", ["grad_cam", "input_gradient"])
+@starts_from("model")
+def by_many_forwards(classifier, output, target):
+    """A map that no gradient is said to flow through."""
+    return grad_cam(classifier, output, target).detach()
+
+
+@pytest.mark.parametrize("map", ["grad_cam", "input_gradient", by_many_forwards])
 def test_in_a_sum_and_with_other_maps(classifier, batch, map):
     loss = (ExplanationConsistency(warmup=0, map=map) + CAMAL())(classifier, batch)
     assert set(loss.terms) == {"task", "camal"}

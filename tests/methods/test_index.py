@@ -1,5 +1,6 @@
 """The index of methods has what there is."""
 
+import inspect
 import re
 import runpy
 from pathlib import Path
@@ -19,6 +20,28 @@ NAMES = sorted({*class_names(Method)} & {*lookright.__all__})
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_has_a_row_and_a_page_of_its_name(name):
     assert (PAGES / ROWS[name]).read_text().startswith(f"# {name}\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_lists_the_arguments_that_there_are_with_their_defaults(name):
+    arguments = inspect.signature(getattr(lookright, name)).parameters
+    listed = {}
+    _, _, section = (PAGES / ROWS[name]).read_text().partition("## Arguments\n")
+    for names, defaults in re.findall(r"^\| (`.+?) \| (.+?) \|", section.partition("\n## ")[0], re.MULTILINE):
+        names = re.findall(r"`(\w+)`", names)
+        defaults = defaults.split(", ") if len(defaults.split(", ")) == len(names) else [defaults] * len(names)
+        listed |= dict(zip(names, defaults, strict=True))
+    assert set(listed) == set(arguments)
+    for argument, default in listed.items():
+        if not re.fullmatch(r"[\d.]+|`\w+`|true|false|none", default):
+            continue  # told in other words
+        expected = arguments[argument].default
+        if isinstance(expected, str):
+            assert default == f"`{expected}`"
+        elif isinstance(expected, (int, float)) and not isinstance(expected, bool):
+            assert float(default) == expected
+        else:
+            assert default.strip("`").lower() == str(expected).lower()
 
 
 def test_every_page_has_a_row():

@@ -106,6 +106,21 @@ def test_the_second_training_of_jtt_begins_where_the_first_began(squares, settin
     assert_equal(run, train(settings(squares, tmp_path / "plain")))
 
 
+MENTOR = {"class_path": "MENTOR", "init_args": {"first_epochs": 1, "hidden": 8}}
+
+
+def test_mentor_begins_with_the_backbone_of_its_first_training_and_resumes(squares, settings, tmp_path, monkeypatch):
+    config = {"epochs": 1, "checkpoint_every": 2}
+    whole = train(settings(squares, tmp_path / "whole", method=MENTOR, **config))
+    first = whole.directory / "first/model.safetensors"
+    assert_equal(whole, train(settings(squares, tmp_path / "given", weights=str(first), **config)))
+    with monkeypatch.context() as patch:
+        kill_in_step(patch, 3, "first")
+        with pytest.raises(Killed):
+            train(settings(squares, tmp_path / "killed", method=MENTOR, **config))
+    assert_equal(resume(tmp_path / "killed"), whole)
+
+
 def test_dfr_replaces_the_last_layer_of_plain_training(squares, settings, tmp_path, monkeypatch):
     plain = train(settings(squares, tmp_path / "plain"))
     run = train(settings(squares, tmp_path / "run", method="DFR"))

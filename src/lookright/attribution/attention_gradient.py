@@ -13,7 +13,9 @@ from lookright.classifier import Classifier, Output
 
 @registered
 @starts_from("image")
-def attention_gradient(classifier: Classifier, output: Output, target: Target) -> Float[Tensor, "B h w"]:
+def attention_gradient(
+    classifier: Classifier, output: Output, target: Target, constant_gradient: bool = False
+) -> Float[Tensor, "B h w"]:
     """R ← R + Ā R, block by block from R = I, with Ā = mean over heads of ReLU(∂logit[target]/∂A ⊙ A).
 
     A is softmax(QKᵀ/√d). The map is the row of R of the tokens that the head reads: the class token, the mean of class
@@ -26,13 +28,15 @@ def attention_gradient(classifier: Classifier, output: Output, target: Target) -
         classifier: gave the output.
         output: of `classifier(image.requires_grad_())`: the probabilities are read from its graph.
         target: (B,) the class to explain, or (B, K) the weight of each logit.
+        constant_gradient: a loss on the map changes A alone and takes ∂logit/∂A as given, which needs no second
+            derivative.
 
     Raises:
         InputError: if the output carries no graph from the image to the logits, or the model has no attention between
             all of its tokens.
     """
     attention = token_attention(classifier, output)
-    gradient = target_gradient(output, target, attention)
+    gradient = target_gradient(output, target, attention, constant_gradient)
     with torch.autocast(output.logits.device.type, enabled=False):
         relevance = identity(attention[0], output)
         for values, slope in zip(attention, gradient, strict=True):

@@ -66,12 +66,16 @@ def image_in_graph(output: Output) -> Float[Tensor, "N C H W"]:
     return image
 
 
-def target_gradient(output: Output, target: Target, inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
+def target_gradient(
+    output: Output, target: Target, inputs: list[Tensor], constant: bool = False
+) -> tuple[Tensor | None, ...]:
     """∂logit[target]/∂input for each input; None for inputs that are not on the path to the logits.
 
-    Weights of logits as the target are constants of this gradient, and in the graph of the result.
+    Weights of logits as the target are constants of this gradient, and in the graph of the result. A `constant` result
+    has no graph, and costs no second derivative.
     """
     weight = direction(output, target).to(output.logits.dtype)
+    create_graph = torch.is_grad_enabled() and not constant
     return torch.autograd.grad(
-        output.logits, inputs, weight, create_graph=torch.is_grad_enabled(), retain_graph=True, allow_unused=True
+        output.logits, inputs, weight, create_graph=create_graph, retain_graph=True, allow_unused=True
     )

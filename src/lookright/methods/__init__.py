@@ -1,5 +1,6 @@
 """Training methods: each adds its guidance to the task's loss."""
 
+from lookright.methods.abn import ABN
 from lookright.methods.adl import ADL
 from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
@@ -7,6 +8,7 @@ from lookright.methods.alternating import Alternating
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
+from lookright.methods.cft import CFT
 from lookright.methods.cyborg import CYBORG
 from lookright.methods.dfr import DFR
 from lookright.methods.divisive_decisions import DivisiveDecisions
@@ -29,6 +31,7 @@ from lookright.methods.jtt import JTT
 from lookright.methods.labelled_views import LabelledViews
 from lookright.methods.learning_to_look import LearningToLook
 from lookright.methods.map_guidance import MapGuidance
+from lookright.methods.mentor import MENTOR
 from lookright.methods.method import Loss, Method, Sum, Views
 from lookright.methods.provenance import Provenance
 from lookright.methods.r4 import R4
@@ -41,11 +44,13 @@ from lookright.methods.sgdrop import SGDrop
 from lookright.methods.sgt import SGT
 
 __all__ = [
+    "ABN",
     "ADL",
     "AIM",
     "ALIGN",
     "CAMAL",
     "CARE",
+    "CFT",
     "CYBORG",
     "DFR",
     "DRE",
@@ -56,6 +61,7 @@ __all__ = [
     "HAICS",
     "HSPLID",
     "JTT",
+    "MENTOR",
     "R4",
     "RES",
     "RRR",

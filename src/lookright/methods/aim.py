@@ -2,14 +2,14 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_between
-from lookright.methods.masker import MaskEstimator
-from lookright.methods.method import Views
+from lookright.methods.masker import MaskEstimator, require_hidden
+from lookright.methods.method import Views, require_channels
 from lookright.methods.stochastic import Stochastic
 
 
@@ -58,24 +58,20 @@ class AIM(Stochastic):
         require_between("area", area, 0, 1)
         require_between("anneal", anneal)
         require_between("rest_weight", rest_weight)
-        if hidden < 8 or hidden % 8:
-            raise InputError(f"hidden={hidden}; expected a multiple of 8.")
+        require_hidden(hidden)
         self.weight = weight
         self.area = area
         self.anneal = anneal
         self.rest_weight = rest_weight
         self.hidden = hidden
-        self.estimator: nn.Module | None = None
+        self.estimator: MaskEstimator | None = None
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def attach(self, classifier: Classifier, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Build the network that makes the mask, unless it is there already."""
         if self.estimator is None:
-            parameter = next(classifier.parameters())
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                estimator = MaskEstimator(classifier.class_weight.shape[1], self.hidden)
-            self.estimator = estimator.to(parameter.device, parameter.dtype)
+            channels = classifier.class_weight.shape[1]
+            self.estimator = self.built(lambda: MaskEstimator(channels, self.hidden), classifier)
         super().attach(classifier, optimizer)
 
     def edit(self, features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C h w"]:
@@ -86,13 +82,8 @@ class AIM(Stochastic):
         """
         if self.estimator is None:
             raise InputError("AIM has no mask yet: call method.attach(classifier, optimizer) before training.")
-        try:
-            logit = at_least_float32(self.estimator(features))
-        except RuntimeError as error:
-            raise InputError(
-                f"AIM cannot mask features {tuple(features.shape)}: {error}. It takes as many channels as the head "
-                "reads; name other features, Classifier(model, features=...)."
-            ) from error
+        require_channels("AIM", features, self.estimator.channels)
+        logit = at_least_float32(self.estimator(features))
         if self.training:
             uniform = torch.rand(logit.shape, generator=self.generator(), dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
             logit = logit + uniform.logit().to(logit)  # the difference of two Gumbel draws

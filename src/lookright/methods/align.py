@@ -17,7 +17,7 @@ from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
 from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.dre import DRE
 from lookright.methods.haics import cell_cross_entropy
-from lookright.methods.map_guidance import known_part, needs_of, share_inside, trainable_map
+from lookright.methods.map_guidance import known_part, needs_of, share_inside, stretched, trainable_map
 from lookright.methods.masker import Masker, UNetMasker
 from lookright.methods.method import Loss, Views, require_classes
 from lookright.methods.stochastic import Stochastic
@@ -109,10 +109,8 @@ class ALIGN(Stochastic):
         require_between("masker_lr", masker_lr, 0, 1e4)
         require_between("channels", channels, 1)
         require_between("epsilon", epsilon, 0.0001, 0.5)
-        if masker_steps < 1 or classifier_steps < 1:
-            raise InputError(
-                f"masker_steps={masker_steps}, classifier_steps={classifier_steps}; expected 1 step or more in a turn."
-            )
+        require_between("masker_steps", masker_steps, 1)
+        require_between("classifier_steps", classifier_steps, 1)
         self.weight = weight
         self.sparsity = sparsity
         self.smoothness = smoothness
@@ -157,7 +155,10 @@ class ALIGN(Stochastic):
         return "classifier"
 
     def attach(self, classifier: Classifier, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Build the masker, on the classifier's device, in its dtype, unless it is there already."""
+        """Build the masker, on the classifier's device, in its dtype, unless it is there already.
+
+        Its first weights are drawn from the global generator, which a run seeds.
+        """
         if self.masks == "learned" and self.masker is None:
             parameter = next(classifier.parameters())
             self.masker = MASKERS[self.masker_kind](self.channels).to(parameter.device, parameter.dtype)
@@ -224,7 +225,7 @@ class ALIGN(Stochastic):
         )
         weight = weight * (varies > FLAT)
         if self.normalise_mask:
-            target = minmax(target)
+            target = stretched(target, known)
         distance = cell_cross_entropy(map, target, known, self.epsilon)
         return terms | {"align": self._ramp() * self.weight * mean_over_masked(distance, weight)}
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError
+from lookright.errors import InputError, require_between
 from lookright.methods.camal import CAMAL
 from lookright.methods.method import Method, Views, changes_forward
 
@@ -34,10 +34,8 @@ class Alternating(Method):
     def __init__(self, method: Method | None = None, label_steps: int = 1, explanation_steps: int = 1) -> None:
         super().__init__()
         method = CAMAL() if method is None else method
-        if label_steps < 1 or explanation_steps < 1:
-            raise InputError(
-                f"label_steps={label_steps}, explanation_steps={explanation_steps}; expected 1 step or more in a turn."
-            )
+        require_between("label_steps", label_steps, 1)
+        require_between("explanation_steps", explanation_steps, 1)
         name = type(method).__name__
         if changes_forward(method):
             raise InputError(

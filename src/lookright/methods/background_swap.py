@@ -9,9 +9,7 @@ from torch import Tensor
 from lookright.batch import Batch, mask_on_grid, mask_weight
 from lookright.errors import InputError, require_between, require_one_of
 from lookright.methods.stochastic import Stochastic
-from lookright.perturb import Inpaint, Perturbation, blend
-
-INPAINT = Inpaint()
+from lookright.perturb import INPAINT, Perturbation, blend
 
 Scenery = Literal["inpainted", "raw"]
 Domain = Literal["any", "own", "other"]

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from lookright.attribution import Map, minmax
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_between
-from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside
+from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside, stretched
 from lookright.methods.method import Views, require_classes
 from lookright.tasks import cross_entropy
 
@@ -82,7 +81,6 @@ class CYBORG(MapGuidance):
         self, map: Float[Tensor, "B h w"], inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
     ) -> Float[Tensor, " B"]:
         """Mean squared distance over the grid."""
-        human = share_inside(inside, outside)
-        varies = human.amax((1, 2), keepdim=True) > human.amin((1, 2), keepdim=True)
-        distance = (minmax(map) - torch.where(varies, minmax(human), human)).square()
-        return mean_over_known(distance, inside + outside)
+        known = inside + outside
+        human = stretched(share_inside(inside, outside), known)
+        return mean_over_known((minmax(map) - human).square(), known)

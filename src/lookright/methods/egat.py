@@ -8,7 +8,7 @@ from lookright.attribution import Map, minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError, require_between
+from lookright.errors import require_between
 from lookright.methods.adversarial import attack
 from lookright.methods.dre import DRE
 from lookright.methods.map_guidance import needs_of, trainable_map
@@ -61,8 +61,7 @@ class EGAT(Method):
         require_between("explanation_weight", explanation_weight)
         require_between("regularisation", regularisation)
         require_between("epsilon", epsilon)
-        if steps < 1:
-            raise InputError(f"steps={steps}; expected 1 or more steps of the attack.")
+        require_between("steps", steps, 1)
         self.regulariser = DRE(regularisation, 0.5 * regularisation, 0.1 * regularisation, seed=seed, map=map)
         self.adversarial_weight = adversarial_weight
         self.explanation_weight = explanation_weight

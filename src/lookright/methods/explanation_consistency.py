@@ -5,13 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lookright.attribution import Map, minmax
+from lookright.attribution import Map, find_map, minmax
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output, evaluating
-from lookright.errors import InputError, require_between
+from lookright.errors import require_between
 from lookright.methods.adversarial import attack
-from lookright.methods.map_guidance import trainable_map
 from lookright.methods.method import Method, require_classes
 
 
@@ -35,7 +34,7 @@ class ExplanationConsistency(Method):
         epsilon: largest change of a pixel, in the units of the images; 0.07 is about 4/255 where they are normalised as
             ImageNet's.
         steps: of the attack; 1 is the fast gradient sign.
-        map: which map is compared, see `MapGuidance`; it needs no gradient to train on.
+        map: which map is compared, see `MapGuidance`; it need not have a gradient to train on.
 
     Raises:
         InputError: an argument out of range; in a step, a task without classes.
@@ -55,14 +54,13 @@ class ExplanationConsistency(Method):
         require_between("warmup", warmup)
         require_between("background", background, 0, 1)
         require_between("epsilon", epsilon)
-        if steps < 1:
-            raise InputError(f"steps={steps}; expected 1 or more steps of the attack.")
+        require_between("steps", steps, 1)
         self.warmup = warmup
         self.background = background
         self.epsilon = epsilon
         self.steps = steps
         self.map = map
-        self._map = trainable_map(map)
+        self._map = find_map(map) if isinstance(map, str) else map
 
     @property
     def warmup_steps(self) -> int:

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from lookright.batch import Batch
 from lookright.errors import require_between
-from lookright.methods.background_swap import INPAINT, BackgroundSwap, Domain, Scenery
-from lookright.perturb import Perturbation
+from lookright.methods.background_swap import BackgroundSwap, Domain, Scenery
+from lookright.perturb import INPAINT, Perturbation
 
 INNER = 0.8
 """Within this part of the image, from its middle, the centre of the evidence stays."""

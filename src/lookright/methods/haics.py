@@ -51,8 +51,17 @@ class HAICS(MapGuidance):
 
 
 def cell_cross_entropy(
-    map: Float[Tensor, "B h w"], mask: Float[Tensor, "B h w"], known: Float[Tensor, "B h w"], epsilon: float
+    map: Float[Tensor, "B h w"],
+    mask: Float[Tensor, "B h w"],
+    known: Float[Tensor, "B h w"],
+    epsilon: float,
+    inside_weight: float = 1.0,
+    outside_weight: float = 1.0,
 ) -> Float[Tensor, " B"]:
-    """The mean over the known cells of the binary cross-entropy between a mask and a map of [0, 1] in [ε, 1 − ε]."""
+    """The mean over the known cells of the binary cross-entropy between a mask and a map of [0, 1] in [ε, 1 − ε].
+
+    Its two sides, what is evidence and what is not, each have a weight.
+    """
     map = epsilon + (1 - 2 * epsilon) * map
-    return mean_over_known(-(mask * map.log() + (1 - mask) * (1 - map).log()), known)
+    sides = inside_weight * mask * map.log() + outside_weight * (1 - mask) * (1 - map).log()
+    return mean_over_known(-sides, known)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lookright.attribution import Map
-from lookright.errors import InputError, require_one_of
+from lookright.errors import require_between, require_one_of
 from lookright.methods.map_guidance import MapGuidance, mean_over_known, share_inside
 
 BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
@@ -47,8 +47,7 @@ class Harmonization(MapGuidance):
     ) -> None:
         super().__init__(weight, explain, map)
         require_one_of("standardise", standardise, ("levels", "map"))
-        if levels < 1:
-            raise InputError(f"levels={levels}; expected 1 or more levels of the pyramid.")
+        require_between("levels", levels, 1)
         self.levels = levels
         self.standardise = standardise
 

@@ -11,8 +11,8 @@ from lookright.batch import Batch, mask_weight, mean_over_masked
 from lookright.classifier import Classifier, Output
 from lookright.errors import require_between
 from lookright.methods.method import Views, require_classes
-from lookright.methods.salient_views import INPAINT, SalientViews, Statistics, saliency
-from lookright.perturb import Perturbation
+from lookright.methods.salient_views import SalientViews, Statistics, saliency
+from lookright.perturb import INPAINT, Perturbation
 
 
 class LabelledViews(SalientViews):

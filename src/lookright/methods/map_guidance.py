@@ -116,6 +116,19 @@ def share_inside(inside: Float[Tensor, "B h w"], outside: Float[Tensor, "B h w"]
     return inside / torch.where(known > 0, known, 1.0)
 
 
+def stretched(mask: Float[Tensor, "B h w"], known: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
+    """Each mask scaled so that its known cells reach from 0 to 1; one that is the same in all of them stays as it is.
+
+    >>> stretched(torch.tensor([[[0.25, 0.5, 0.5]], [[0.5, 0.5, 0.0]]]), torch.tensor([1.0, 1.0, 0.0]).expand(2, 1, 3))
+    tensor([[[0.0000, 1.0000, 1.0000]],
+    <BLANKLINE>
+            [[0.5000, 0.5000, 0.0000]]])
+    """
+    low = torch.where(known > 0, mask, torch.inf).amin((1, 2), keepdim=True)
+    high = torch.where(known > 0, mask, -torch.inf).amax((1, 2), keepdim=True)
+    return torch.where(high > low, (mask - low) / torch.where(high > low, high - low, 1.0), mask)
+
+
 def mean_over_known(loss: Float[Tensor, "B h w"], known: Float[Tensor, "B h w"]) -> Float[Tensor, " B"]:
     """The mean of each image over its cells, each counted by how much of it is known; 0 where nothing is.
 

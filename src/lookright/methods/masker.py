@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookright.errors import InputError
+
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     # Not BatchNorm: the masks that the classifier follows would be others than those that the masker is trained on, by
@@ -72,6 +74,16 @@ def _mask(logit: Float[Tensor, "B 1 h w"], image: Float[Tensor, "B C H W"]) -> F
     return functional.interpolate(logit.to(image.dtype), image.shape[2:], mode="bilinear")[:, 0].sigmoid()
 
 
+def require_hidden(hidden: int) -> None:
+    """Refuse a width that the eight groups of a GroupNorm cannot share.
+
+    Raises:
+        InputError: it is no multiple of 8.
+    """
+    if hidden < 8 or hidden % 8:
+        raise InputError(f"hidden={hidden}; expected a multiple of 8.")
+
+
 class MaskEstimator(nn.Module):
     """A 3 × 3 convolution, three residual blocks, the mean of the image added, and a 1 × 1 convolution to one logit.
 
@@ -82,6 +94,7 @@ class MaskEstimator(nn.Module):
 
     def __init__(self, channels: int, hidden: int = 64) -> None:
         super().__init__()
+        self.channels = channels
         self.first = _block(channels, hidden)
         self.residual = nn.ModuleList(nn.Sequential(_block(hidden, hidden), _block(hidden, hidden)) for _ in range(3))
         self.last = nn.Conv2d(hidden, 1, 1)

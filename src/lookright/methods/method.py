@@ -167,7 +167,8 @@ class Method(nn.Module):
     def first(self) -> tuple["Method", int] | None:
         """A training that a run does before its own, from the same weights: its method and epochs; None: there is none.
 
-        Where its `finish` gives `repeats`, how often each training image occurs in an epoch, the run's own does so.
+        Where its `finish` gives `repeats`, how often each training image occurs in an epoch, the run's own does so;
+        where it gives `hands_on_weights`, the run's own begins with the weights that the first ended with.
         """
         return None
 
@@ -328,6 +329,19 @@ def require_classes(method: Method, output: Output, label: Tensor) -> None:
         raise InputError(
             f"{type(method).__name__} needs one of two or more classes for each image, and {given}. Give the model a "
             "logit for each class and take one label an image, or take CAMAL, CYBORG or CARE."
+        )
+
+
+def require_channels(method: str, features: Float[Tensor, "N C h w"], channels: int) -> None:
+    """Refuse features of another number of channels than a method's own network reads.
+
+    Raises:
+        InputError: the head of the model does not read the features themselves.
+    """
+    if features.shape[1] != channels:
+        raise InputError(
+            f"{method} reads features of {channels} channels, as many as the head does, and these are "
+            f"{tuple(features.shape)}. Name other features, Classifier(model, features=...), or take another model."
         )
 
 

@@ -10,7 +10,7 @@ from lookright.attribution.normalise import sum_to_one
 from lookright.attribution.precision import at_least_float32
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
-from lookright.errors import InputError, require_between
+from lookright.errors import require_between
 from lookright.methods.method import Views, require_classes
 from lookright.methods.stochastic import Stochastic
 from lookright.perturb import blur
@@ -53,8 +53,7 @@ class SaliencyMixup(Stochastic):
         require_between("ratio", ratio, 0, 1)
         require_between("largest", largest, 0, 1)
         require_between("sigma", sigma)
-        if offsets < 1:
-            raise InputError(f"offsets={offsets}; expected 1 or more.")
+        require_between("offsets", offsets, 1)
         self.ratio = ratio
         self.largest = largest
         self.sigma = sigma

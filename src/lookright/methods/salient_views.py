@@ -17,9 +17,8 @@ from lookright.classifier import Classifier, Output, evaluating, is_checkpointed
 from lookright.errors import InputError, require_one_of
 from lookright.methods.method import Views
 from lookright.methods.stochastic import Stochastic
-from lookright.perturb import Inpaint, Perturbation, blend
+from lookright.perturb import Perturbation, blend
 
-INPAINT = Inpaint()
 Statistics = Literal["joint", "original"]
 
 

@@ -1,10 +1,15 @@
 """Methods that draw random numbers."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
+from lookright.classifier import Classifier
 from lookright.methods.method import Method
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Stochastic(Method):
@@ -29,6 +34,13 @@ class Stochastic(Method):
         generator = torch.Generator().manual_seed(hash((self.seed, self.draws)))
         self.draws += self.training
         return generator
+
+    def built(self, make: Callable[[], Network], classifier: Classifier) -> Network:
+        """A network of the method's own, of the seed's first weights, on the classifier's device and in its dtype."""
+        parameter = next(classifier.parameters())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return make().to(parameter.device, parameter.dtype)
 
     def get_extra_state(self) -> dict[str, Any]:
         """With the seed, all that the next draws depend on."""

@@ -15,9 +15,7 @@ from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
 from lookright.metrics.alignment import inside_and_outside
-from lookright.perturb import Inpaint, Perturbation, blend
-
-INPAINT = Inpaint()
+from lookright.perturb import INPAINT, Perturbation, blend
 
 Ignore = Float[Tensor, "B H W"] | None
 

@@ -29,6 +29,7 @@ from lookright.run_directory import (
     read_checkpoint,
     read_facts,
     read_json,
+    read_weights,
     require_empty,
     save_model,
     write_json,
@@ -91,7 +92,7 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
         remove_drafts(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
-        _train_before(settings, data)
+        _train_before(settings, data, classifier)
         return _fit(settings, data, classifier, preprocessing, checkpoint=None)
 
 
@@ -117,7 +118,7 @@ def resume(out: Path) -> TrainedRun:
             write_json(path, _environment(settings, data))
         checkpoint = out / "last.ckpt"
         classifier, preprocessing = _build(settings, data)
-        _train_before(settings, data)
+        _train_before(settings, data, classifier)
         return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.exists() else None)
 
 
@@ -259,33 +260,38 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     return classifier, preprocessing
 
 
-def _train_before(settings: RunSettings, data: RunData) -> None:
+def _train_before(settings: RunSettings, data: RunData, classifier: Classifier) -> None:
     """Where the method asks for one, a training in a directory of its own, `first`; what it found is for the run's own.
 
-    Interrupted, it goes on where it was; done, it is not repeated. The run's own random state is left alone.
+    So are its weights, where it says so. Interrupted, it goes on where it was; done, it is not repeated. The run's own
+    random state is left alone.
     """
     asked = settings.method.first()
     if asked is None:
         return
     method, epochs = asked
     out = settings.out / "first"
-    if not (out / "finish.json").is_file():
+    weights = out / "model.safetensors"  # written last
+    if not weights.is_file():
         schedule = replace(settings.schedule, epochs=epochs, budget=0.0, patience=0, select="last")
         first = replace(settings, out=out, method=method, schedule=schedule)
         out.mkdir(exist_ok=True)
         remove_drafts(out)
         checkpoint = out / "last.ckpt"
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            classifier, preprocessing = _build(first, data)
+            to_train, preprocessing = _build(first, data)
             try:
-                _fit(first, data, classifier, preprocessing, checkpoint if checkpoint.is_file() else None)
+                _fit(first, data, to_train, preprocessing, checkpoint if checkpoint.is_file() else None)
             except Interrupted as interruption:
                 raise Interrupted(
                     interruption.number,
                     f"interrupted in the first of two trainings. Go on with lookright train --resume {settings.out}, "
                     "or repeat the command of the study.",
                 ) from None
-    data.repeats = read_json(out / "finish.json").get("repeats")
+    found = read_json(out / "finish.json")
+    data.repeats = found.get("repeats")
+    if found.get("hands_on_weights"):
+        classifier.model.load_state_dict(read_weights(weights))
 
 
 def _batches(settings: RunSettings, data: RunData, start: int = 0) -> ShuffledBatches:
