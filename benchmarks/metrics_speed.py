@@ -1,10 +1,11 @@
-"""Time of the metrics, as a multiple of what a loop over the images, or a peer, takes for the same work.
+"""Time of the metrics, as a multiple of what a loop over the images, a peer, or the bare forwards take for the same.
 
 Every round times each of a pair once, one after the other, so that whatever else the machine does hits both alike; the
 figure is the median over the rounds of the ratio within a round. On a CPU it is the processor time of one thread,
-which other programs on the machine disturb least.
+which other programs on the machine disturb least. A peer that is not installed is left out.
 
     python benchmarks/metrics_speed.py
+    python benchmarks/metrics_speed.py --only ROAD budget
 """
 
 import argparse
@@ -18,12 +19,11 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as transforms
-from pytorch_grad_cam.metrics.road import ROADMostRelevantFirstAverage
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 
 from lookright import Classifier, metrics
-from lookright.perturb import Inpaint, blur
+from lookright.attribution.maps import explain_class
+from lookright.perturb import blur
 from lookright.run_directory.environment import processor
 
 STEPS = 28
@@ -72,22 +72,20 @@ def pairs(model: str, images: int, size: int, device: str) -> dict[str, tuple[Ca
     target = torch.randint(8, (images,), device=device)
     masks, maps = torch.zeros(32, size, size, device=device), torch.randn(32, size // 32, size // 32, device=device)
     masks[:, size // 4 : size // 2, size // 4 : size // 2] = 1
-    fine = F.interpolate(map[:, None], (size, size), mode="bilinear")[:, 0].cpu().numpy()
-    road = ROADMostRelevantFirstAverage()
-    classes = [ClassifierOutputSoftmaxTarget(int(y)) for y in target]
 
-    def insertion() -> None:
-        metrics.insertion(classifier, image, map, target, steps=STEPS)
+    def insertion(**options: object) -> Callable[[], None]:
+        return lambda: metrics.insertion(classifier, image, map, target, steps=STEPS, **options)
 
-    return {
-        "insertion / one forward a step": (insertion, lambda: insertion_loop(plain, image, map, target, False)),
-        "insertion / one forward an image": (insertion, lambda: insertion_loop(plain, image, map, target, True)),
-        "comprehensiveness with in-painting / ROAD of pytorch-grad-cam, nine shares": (
-            lambda: metrics.comprehensiveness(
-                classifier, image, map, target, percentages=tuple(range(10, 100, 10)), fill=Inpaint()
-            ),
-            lambda: road(image, fine, classes, plain),
-        ),
+    @torch.no_grad()
+    def forwards(number: int) -> None:
+        for chunk in image.repeat(number, 1, 1, 1).split(128):
+            plain(chunk).softmax(1)
+
+    ours = {
+        "insertion / one forward a step": (insertion(), lambda: insertion_loop(plain, image, map, target, False)),
+        "insertion / one forward an image": (insertion(), lambda: insertion_loop(plain, image, map, target, True)),
+        "insertion / its bare forwards": (insertion(), lambda: forwards(STEPS + 1)),
+        "insertion with a budget of 0.4 / insertion": (insertion(budget=0.4), insertion()),
         "pointing game, 32 images / a loop": (
             lambda: metrics.pointing_game(maps, masks),
             lambda: pointing_loop(maps, masks),
@@ -97,6 +95,86 @@ def pairs(model: str, images: int, size: int, device: str) -> dict[str, tuple[Ca
             lambda: blur(image, 0.05 * size),
             lambda: transforms.gaussian_blur(image, [2 * round(0.15 * size) + 1] * 2, [0.05 * size] * 2),
         ),
+    }
+    given = (classifier, image, map, target)
+    return ours | grad_cam_pairs(*given) | captum_pairs(*given) | quantus_pairs(*given)
+
+
+def grad_cam_pairs(
+    classifier: Classifier, image: Tensor, map: Tensor, target: Tensor
+) -> dict[str, tuple[Callable, Callable]]:
+    """Beside pytorch-grad-cam."""
+    try:
+        from pytorch_grad_cam.metrics.road import ROADCombined
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+    except ModuleNotFoundError:
+        return {}
+    fine = F.interpolate(map[:, None], image.shape[-2:], mode="bilinear")[:, 0].cpu().numpy()
+    classes = [ClassifierOutputSoftmaxTarget(int(y)) for y in target]
+    road = ROADCombined()
+    return {
+        "ROAD, both orders / pytorch-grad-cam": (
+            lambda: metrics.road(classifier, image, map, target),
+            lambda: road(image, fine, classes, classifier.model),
+        )
+    }
+
+
+def captum_pairs(
+    classifier: Classifier, image: Tensor, map: Tensor, target: Tensor
+) -> dict[str, tuple[Callable, Callable]]:
+    """Beside captum."""
+    try:
+        from captum.metrics import infidelity, sensitivity_max
+    except ModuleNotFoundError:
+        return {}
+    channels = F.interpolate(map[:, None], image.shape[-2:], mode="bilinear").expand_as(image)
+
+    def remove(inputs: Tensor, baselines: object = None) -> tuple[Tensor, Tensor]:
+        gone = torch.zeros_like(inputs)
+        side = inputs.shape[-1] // 3
+        for row, (y, x) in enumerate(torch.randint(inputs.shape[-1] - side, (len(inputs), 2)).tolist()):
+            gone[row, :, y : y + side, x : x + side] = 1
+        return gone, inputs * (1 - gone)
+
+    def explain(inputs: Tensor | tuple[Tensor, ...], target: Tensor) -> tuple[Tensor]:
+        # A tuple: of a tensor captum would take the images for inputs.
+        return (explain_class(classifier, inputs[0] if isinstance(inputs, tuple) else inputs, target),)
+
+    def probability(inputs: Tensor) -> Tensor:
+        return classifier.model(inputs).softmax(1)
+
+    return {
+        "infidelity, 50 squares / captum": (
+            lambda: metrics.infidelity(classifier, image, map, target),
+            lambda: infidelity(
+                probability, remove, image, channels, target=target, n_perturb_samples=50, normalize=True
+            ),
+        ),
+        "max-sensitivity, 10 draws / captum": (
+            lambda: metrics.max_sensitivity(classifier, image, map, target, explain=explain_class),
+            lambda: sensitivity_max(explain, image, target=target),
+        ),
+    }
+
+
+def quantus_pairs(
+    classifier: Classifier, image: Tensor, map: Tensor, target: Tensor
+) -> dict[str, tuple[Callable, Callable]]:
+    """Beside Quantus."""
+    try:
+        import quantus
+    except ModuleNotFoundError:
+        return {}
+    pixels = image.shape[-2] * image.shape[-1]
+    flipping = quantus.PixelFlipping(features_in_step=pixels // STEPS, disable_warnings=True)
+    fine = F.interpolate(map[:, None], image.shape[-2:], mode="bilinear").cpu().numpy()
+    arrays = {"x_batch": image.cpu().numpy(), "y_batch": target.cpu().numpy(), "a_batch": fine}
+    return {
+        "deletion / pixel flipping of Quantus": (
+            lambda: metrics.deletion(classifier, image, map, target, steps=STEPS),
+            lambda: flipping(model=classifier.model, device=str(image.device), **arrays),
+        )
     }
 
 
@@ -118,6 +196,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--size", type=int, default=96, help="side of the images, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[""], help="pairs whose names have one of these words")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "metrics_speed.json")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -125,6 +204,8 @@ def main() -> None:
         torch.set_num_threads(1)
     measured = {}
     for name, (ours, other) in pairs(arguments.model, arguments.images, arguments.size, device).items():
+        if not any(word in name for word in arguments.only):
+            continue
         ours()
         rounds = [(seconds(ours, device), seconds(other, device)) for _ in range(arguments.rounds)]
         measured[name] = {

@@ -14,6 +14,7 @@ from lookright.perturb import (
     Inpaint,
     MeanFill,
     Noise,
+    NoisyLinear,
     Perturbation,
     Shuffle,
     ZeroFill,
@@ -22,11 +23,12 @@ from lookright.perturb import (
     inpaint,
     mean_fill,
     noise,
+    noisy_linear,
     shuffle,
     zero_fill,
 )
 
-PERTURBATIONS = [Blur(), Noise(), Shuffle(), MeanFill(), ZeroFill(), Inpaint()]
+PERTURBATIONS = [Blur(), Noise(), Shuffle(), MeanFill(), ZeroFill(), Inpaint(), NoisyLinear()]
 
 
 def images(*shape, seed=0):
@@ -163,6 +165,33 @@ def test_inpaint_forgets_what_is_not_kept():
     keep[:, 3:9, 4:12] = 0
     changed = torch.where(keep.bool()[:, None], image, 1000.0)
     torch.testing.assert_close(inpaint(changed, keep), inpaint(image, keep), atol=1e-4, rtol=0)
+
+
+def test_noisy_linear_solves_the_equations_of_road():
+    image = images(2, 3, 9, 11)
+    keep = (torch.rand(2, 9, 11, generator=generator()) > 0.7).float()
+    solution = blend(image, noisy_linear(image, keep, noise=0, tolerance=1e-6), keep)
+    for b, y, x in (keep == 0).nonzero().tolist():
+        total, weights = torch.zeros(3), 0.0
+        for row in range(max(y - 1, 0), min(y + 2, 9)):
+            for column in range(max(x - 1, 0), min(x + 2, 11)):
+                weight = (0, 1 / 6, 1 / 12)[abs(row - y) + abs(column - x)]
+                total, weights = total + weight * solution[b, :, row, column], weights + weight
+        torch.testing.assert_close(solution[b, :, y, x], total / weights, atol=1e-4, rtol=0)
+
+
+def test_noisy_linear_forgets_what_is_not_kept_and_adds_noise():
+    image, keep = images(1, 3, 16, 16), torch.ones(1, 16, 16)
+    keep[:, 4:10, 4:10] = 0
+    changed = image + 100 * (1 - keep)
+    filled = noisy_linear(image, keep, noise=0)
+    torch.testing.assert_close(blend(changed, noisy_linear(changed, keep, noise=0), keep), blend(image, filled, keep))
+    noisy = noisy_linear(image, keep, generator(), noise=0.1)
+    added = (noisy - filled)[:, :, 4:10, 4:10]
+    assert 0.08 < added.std() < 0.12
+    assert torch.equal(noisy[:, :, :4], image[:, :, :4])
+    nothing = noisy_linear(image, 0 * keep, noise=0)
+    torch.testing.assert_close(nothing.mean((2, 3)), image.mean((2, 3)), atol=0.05, rtol=0)
 
 
 def test_inpaint_with_nothing_kept_is_smooth_about_the_mean():

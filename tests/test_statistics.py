@@ -329,3 +329,87 @@ def test_pairs_are_dropped_and_refused():
         statistics.equivalence_p_value(*whole, 0)
     with pytest.raises(ValueError, match="level 1"):
         statistics.fewest_pairs(1)
+
+
+def test_hierarchical_bootstrap_against_a_loop():
+    generator = np.random.default_rng(3)
+    seeds = [generator.normal(0.6, 0.2, size) for size in (12, 9, 20, 15)]
+    found = statistics.hierarchical_bootstrap(seeds, replicates=4000)
+    assert found.value == pytest.approx(np.mean([seed.mean() for seed in seeds]))
+    means = []
+    for _ in range(4000):
+        drawn = [seeds[number] for number in generator.integers(4, size=4)]
+        means.append(np.mean([generator.choice(images, len(images)).mean() for images in drawn]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    assert found == statistics.hierarchical_bootstrap(seeds, replicates=4000)
+
+
+def test_images_of_a_seed_count_less_than_seeds():
+    """All images of a seed say the same: as many images as there may be, there are three observations."""
+    few = statistics.hierarchical_bootstrap([np.full(5, value) for value in (0.2, 0.5, 0.8)])
+    many = statistics.hierarchical_bootstrap([np.full(500, value) for value in (0.2, 0.5, 0.8)])
+    assert (few.low, few.high) == pytest.approx((many.low, many.high))
+    assert many.high - many.low > 0.4
+
+
+def test_hierarchical_bootstrap_of_differences_and_of_what_is_undefined():
+    ours, theirs = [[1, 1, np.nan, 0], [np.nan], [1, 0]], [[0, 1, 1, 0], [1], [1, 0]]
+    found = statistics.hierarchical_bootstrap(ours, theirs)
+    assert (found.value, found.count) == (pytest.approx((1 / 3 + 0) / 2), 2)
+    assert np.isnan(statistics.hierarchical_bootstrap([[np.nan], []]).value)
+    assert np.isnan(statistics.hierarchical_bootstrap([[0.5]]).low)
+    with pytest.raises(ValueError, match="expected the same"):
+        statistics.hierarchical_bootstrap(ours, theirs[:2])
+
+
+def naive_ranks(row):
+    return [sum(other > score for other in row) + (1 + sum(other == score for other in row)) / 2 for score in row]
+
+
+@given(
+    hnp.arrays(float, st.tuples(st.integers(2, 8), st.integers(3, 6)), elements=st.sampled_from([0.1, 0.2, 0.5, 0.9]))
+)
+def test_mean_ranks_and_groups_against_a_loop(scores):
+    names = [f"M{number}" for number in range(scores.shape[1])]
+    found = statistics.critical_differences(scores, names)
+    expected = dict(zip(names, np.mean([naive_ranks(row) for row in scores.tolist()], axis=0)))
+    assert dict(zip(found.names, found.ranks)) == pytest.approx(expected)
+    assert found.ranks == sorted(found.ranks)
+    told_apart = {
+        (a, b)
+        for a, b in itertools.combinations(range(len(names)), 2)
+        if found.ranks[b] - found.ranks[a] > found.difference
+    }
+    together = {pair for first, last in found.groups for pair in itertools.combinations(range(first, last + 1), 2)}
+    assert together == set(itertools.combinations(range(len(names)), 2)) - told_apart
+    turned = statistics.critical_differences(-scores, names, higher_is_better=False)
+    assert turned == found
+
+
+def test_critical_difference_of_demsar():
+    """His example: four methods on 14 data sets, CD = 1.25 at 5 %."""
+    found = statistics.critical_differences(np.random.default_rng(0).random((14, 4)), list("ABCD"))
+    assert found.difference == pytest.approx(2.569 * (4 * 5 / (6 * 14)) ** 0.5, abs=1e-3)
+
+
+def test_ranks_need_data_sets_and_methods():
+    with pytest.raises(ValueError, match="three names or more"):
+        statistics.critical_differences([[1, 2], [2, 1]], ["A", "B"])
+    with pytest.raises(ValueError, match="1 data sets"):
+        statistics.critical_differences([[1, 2, 3], [1, np.nan, 2]], ["A", "B", "C"])
+    assert statistics.critical_differences([[1, 1, 1], [2, 2, 2]], ["A", "B", "C"]).p_value == 1
+
+
+def test_agreement_with_autorank():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        autorank = pytest.importorskip("autorank").autorank
+        import pandas as pd
+
+        scores = np.random.default_rng(0).normal(size=(12, 5)) + np.arange(5)
+        theirs = autorank(pd.DataFrame(scores, columns=list("ABCDE")), force_mode="nonparametric", verbose=False)
+    ours = statistics.critical_differences(scores, list("ABCDE"))
+    assert ours.difference == pytest.approx(theirs.cd, rel=1e-3)
+    assert dict(zip(ours.names, ours.ranks)) == pytest.approx(theirs.rankdf["meanrank"].to_dict())
+    assert ours.p_value == pytest.approx(theirs.pvalue)

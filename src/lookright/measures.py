@@ -35,10 +35,12 @@ class Measure:
         kind: where it applies, and what it is called with.
             `classification`: a `Metric` with `update(logits, label)`, over the images of known labels.
             `groups`: a `Metric(classes, domains)` with `update(logits, label, domain)`, where the data have domains.
-            `alignment`: `function(map, mask, ignore=)` of (B, h, w), (B, H, W), (B, H, W): one value an image.
+            `alignment`: `function(map, mask, ignore=)` of (B, h, w), (B, H, W), (B, H, W): one value an image; or a
+            `Metric` with `update(map, mask, weight, ignore)`.
             `evidence`: `function(classifier, image, mask, label, ignore=)`: one value an image; or a `Metric` with such
             an `update`.
-            `faithfulness`: `function(classifier, image, map, target)`: one value an image, or its curve (B, points).
+            `faithfulness`: `function(classifier, image, map, target)`: one value an image, or its curve (B, points);
+            where it takes `explain`, it is given a function of classifier, image and target that makes maps.
             `model`: `function(classifier)`: one value a run.
             The others are computed by their own code and listed for those who show them.
         function: its import path; empty where several numbers come from one computation.
@@ -68,6 +70,8 @@ CONTRAST = "contrast_"
 """Before the name of an alignment measure: the same of the contrast map, measured beside the map of the setting."""
 FLAT = "flat_"
 """Before the name of an alignment measure: what a map scores that is the same everywhere, the floor to compare with."""
+RANDOM = "random_"
+"""Before the name of an alignment measure: what a map of random numbers on the same grid scores, another floor."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row
@@ -196,6 +200,25 @@ MEASURES: dict[str, Measure] = {
             "asked",
         ),
         Measure(
+            "shuffled_auc",
+            "Shuffled AUC",
+            True,
+            "Probability that the map is higher at a fixation than where other images of the batch are fixated: 0.5 is "
+            "chance, a bias to the centre included.",
+            "alignment",
+            _METRICS + "shuffled_auc",
+            "asked",
+        ),
+        Measure(
+            "pixel_average_precision",
+            "PxAP",
+            True,
+            "Average precision of the map's pixels as detectors of the mask, over the pixels of all images together.",
+            "alignment",
+            _METRICS + "PxAP",
+            "asked",
+        ),
+        Measure(
             "kl_divergence",
             "KL",
             False,
@@ -287,6 +310,92 @@ MEASURES: dict[str, Measure] = {
             "all",
         ),
         Measure(
+            "normalised_sufficiency",
+            "Sufficiency (normalised)",
+            False,
+            "Mean fall of the probability when cells go, least attended first, between the smallest and the largest "
+            "that any order attains on this classifier: 0 is the best order.",
+            "faithfulness",
+            _METRICS + "normalised_sufficiency",
+            "asked",
+        ),
+        Measure(
+            "normalised_comprehensiveness",
+            "Comprehensiveness (normalised)",
+            True,
+            "Mean fall of the probability when cells go, most attended first, between the smallest and the largest "
+            "that any order attains on this classifier: 1 is the best order.",
+            "faithfulness",
+            _METRICS + "normalised_comprehensiveness",
+            "asked",
+        ),
+        Measure(
+            "road",
+            "ROAD",
+            True,
+            "Half of how much higher the probability is without the least than without the most attended pixels, these "
+            "being in-painted: a flat map scores about 0.",
+            "faithfulness",
+            _METRICS + "road",
+            "asked",
+        ),
+        Measure(
+            "road_most_relevant",
+            "ROAD (MoRF)",
+            False,
+            "Mean probability of the target with the most attended pixels in-painted.",
+            "faithfulness",
+            _METRICS + "road_most_relevant",
+            "asked",
+        ),
+        Measure(
+            "road_least_relevant",
+            "ROAD (LeRF)",
+            True,
+            "Mean probability of the target with the least attended pixels in-painted.",
+            "faithfulness",
+            _METRICS + "road_least_relevant",
+            "asked",
+        ),
+        Measure(
+            "sensitivity_n",
+            "Sensitivity-n",
+            True,
+            "Correlation of the map's sum over random pixels with how far the logit falls without them.",
+            "faithfulness",
+            _METRICS + "sensitivity_n",
+            "asked",
+        ),
+        Measure(
+            "infidelity",
+            "Infidelity",
+            False,
+            "Mean squared error of the map's sum over random squares, scaled to fit, as a prediction of how far the "
+            "probability falls without them.",
+            "faithfulness",
+            _METRICS + "infidelity",
+            "asked",
+        ),
+        Measure(
+            "max_sensitivity",
+            "Max-sensitivity",
+            False,
+            "Largest change of the map, as a share of its size, under noise that nobody sees.",
+            "faithfulness",
+            _METRICS + "max_sensitivity",
+            "asked",
+        ),
+        Measure(
+            "randomisation_similarity",
+            "Left of the map without learning",
+            False,
+            "Rank correlation of the map with that of a classifier whose weights are random, layer by layer from the "
+            "head: high where the map shows the image and not the classifier.",
+            "faithfulness",
+            _METRICS + "randomisation_similarity",
+            "asked",
+        ),
+        Measure(
             "auroc",
             "AUROC",
             True,
@@ -326,8 +435,8 @@ def find_measure(name: str) -> Measure:
     """The row of that name, or one for the function or `torchmetrics.Metric` at that import path.
 
     Its `higher_is_better` says the direction, the first line of its docstring what it is, and the names of what it
-    takes where it applies: `map` and `mask`: alignment; `classifier` and `map`: faithfulness; `classifier` and `mask`:
-    evidence; a class: classification.
+    takes (a class: what its `update` takes) where it applies: `map` and `mask`: alignment; `classifier` and `map`:
+    faithfulness; `classifier` and `mask`: evidence; any other class: classification.
 
     Raises:
         InputError: there is none, or it takes something else.
@@ -338,21 +447,21 @@ def find_measure(name: str) -> Measure:
     if name in MEASURES:
         return MEASURES[name]
     found = _import(name)
-    if inspect.isclass(found):
+    of_class = inspect.isclass(found)
+    takes = set(inspect.signature(getattr(found, "update", found) if of_class else found).parameters)
+    if of_class and not {"map", "mask"} <= takes:
         kind: Kind = "classification"
+    elif {"map", "mask"} <= takes:
+        kind = "alignment"
+    elif {"classifier", "image", "map", "target"} <= takes:
+        kind = "faithfulness"
+    elif {"classifier", "image", "mask", "label"} <= takes:
+        kind = "evidence"
     else:
-        takes = set(inspect.signature(found).parameters)
-        if {"map", "mask"} <= takes:
-            kind = "alignment"
-        elif {"classifier", "image", "map", "target"} <= takes:
-            kind = "faithfulness"
-        elif {"classifier", "image", "mask", "label"} <= takes:
-            kind = "evidence"
-        else:
-            raise InputError(
-                f"measure {name!r} takes {', '.join(sorted(takes)) or 'nothing'}; expected map and mask (alignment), "
-                "classifier, image, map and target (faithfulness), or classifier, image, mask and label (evidence)."
-            )
+        raise InputError(
+            f"measure {name!r} takes {', '.join(sorted(takes)) or 'nothing'}; expected map and mask (alignment), "
+            "classifier, image, map and target (faithfulness), or classifier, image, mask and label (evidence)."
+        )
     called = name.rpartition(".")[2]
     sentence = (inspect.getdoc(found) or "A measure of the user's own.").splitlines()[0]
     return Measure(

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lookright.metrics import auc_judd, correlation, kl_divergence, normalised_scanpath_saliency, similarity
+from lookright import InputError
+from lookright.metrics import (
+    auc_judd,
+    correlation,
+    energy_in_mask,
+    kl_divergence,
+    normalised_scanpath_saliency,
+    shuffled_auc,
+    similarity,
+    split_half_agreement,
+)
 
 FUNCTIONS = [correlation, similarity, kl_divergence, normalised_scanpath_saliency, auc_judd]
 EPS = 2.220446049250313e-16
@@ -110,3 +120,66 @@ def test_only_the_order_counts_for_the_auc(seed):
 def test_a_pixel_that_is_looked_at_and_left_out_is_dear():
     value = kl_divergence(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.5, 0.5]]])).item()
     assert value == pytest.approx(0.5 * math.log(0.5) + 0.5 * math.log(0.5 / EPS), abs=1e-4)
+
+
+@pytest.mark.parametrize("with_ignore", [False, True])
+def test_shuffled_auc_against_a_loop(with_ignore):
+    map, human, ignore = inputs(soft=False)
+    map = (4 * map).round()  # ties
+    away = ignore if with_ignore else torch.zeros_like(ignore)
+    found = shuffled_auc(map, human, ignore=ignore if with_ignore else None)
+    for b in range(4):
+        own, others = [], []
+        for c, y, x in (human * (away < 0.5)).nonzero().tolist():
+            if away[b, y, x] < 0.5:
+                (own if c == b else others).append(map[b, y, x].item())
+        wins = [(a > b) + 0.5 * (a == b) for a in own for b in others]
+        assert found[b].item() == pytest.approx(sum(wins) / len(wins), abs=1e-6)
+    # Given the others' fixations of the same batch, it is the same.
+    fixated = human * (away < 0.5)
+    others = fixated.sum(0) - fixated
+    torch.testing.assert_close(shuffled_auc(map, human, ignore=away, others=others), found)
+
+
+def test_shuffled_auc_of_what_is_common_to_all_is_chance():
+    """A map of where people look in general detects fixations, and says nothing of this image."""
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 15), torch.linspace(-1, 1, 15), indexing="ij")
+    centre = (-3 * (x**2 + y**2)).exp()
+    human = (torch.rand(60, 15, 15, generator=generator) < 0.2 * centre).float()
+    shared = centre.expand(60, 15, 15)
+    assert shuffled_auc(shared, human).nanmean().item() == pytest.approx(0.5, abs=0.02)
+    assert auc_judd(shared, human).nanmean() > 0.75
+    torch.testing.assert_close(
+        shuffled_auc(shared.exp(), human), shuffled_auc(shared, human), equal_nan=True, atol=1e-6, rtol=0
+    )
+    assert shuffled_auc(shared[:1], human[:1]).isnan().all()
+
+
+def test_shuffled_auc_is_undefined_without_fixations_and_for_nan():
+    map, human, _ = inputs(soft=False)
+    human[1], map[2, 0, 0] = 0, torch.nan
+    assert shuffled_auc(map, human).isnan().tolist() == [False, True, True, False]
+
+
+def test_halves_of_viewers_agree_as_far_as_viewers_do():
+    generator = torch.Generator().manual_seed(0)
+    looked_at = torch.rand(3, 1, 6, 8, generator=generator)
+    for spread, least, most in ((0.0, 0.999, 1.001), (3.0, 0.3, 0.9), (100.0, -0.3, 0.3)):
+        noise = torch.rand(3, 10, 6, 8, generator=generator)
+        viewers = (looked_at + spread * noise) / (1 + spread)
+        agreement = split_half_agreement(viewers, correlation)
+        assert ((agreement > least) & (agreement < most)).all()
+        shuffled = split_half_agreement(viewers[[2, 0, 1]], correlation)
+        torch.testing.assert_close(shuffled, agreement[[2, 0, 1]])
+    viewers[1] = 0
+    assert split_half_agreement(viewers, correlation).isnan().tolist() == [False, True, False]
+    assert split_half_agreement(viewers, energy_in_mask, splits=1).isnan().tolist() == [False, True, False]
+    with pytest.raises(InputError, match="1 viewers"):
+        split_half_agreement(viewers[:, :1], correlation)
+
+
+def test_split_half_by_hand():
+    """Two viewers, one half each: whichever is the map, they share one of their two pixels."""
+    viewers = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+    assert split_half_agreement(viewers, similarity).item() == pytest.approx(0.5)

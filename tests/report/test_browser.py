@@ -150,6 +150,16 @@ def test_nothing_sticks_out_at_any_width(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 360, 412])
+def test_the_first_table_is_whole_on_a_phone(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    table = page.locator("#summary .scroll").first
+    assert table.evaluate("element => element.scrollWidth <= element.clientWidth")
+    cell = table.locator("td").first
+    label = cell.evaluate("element => getComputedStyle(element, '::before').content")
+    assert label == '"Accuracy ↑"'
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_dark(page, scheme):
     page.emulate_media(color_scheme=scheme)

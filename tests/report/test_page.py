@@ -201,3 +201,44 @@ def test_page_stays_small(make_study):
 def test_bad_directory(tmp_path):
     with pytest.raises(InputError, match="neither results.csv"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "said"), [(3, True), (40, False)])
+def test_a_worst_group_of_a_few_images_is_said_to_be_noise(make_study, size, said):
+    directory = make_study()
+    results = pd.read_csv(directory / "results.csv")
+    results.assign(smallest_group=size, worst_group_accuracy=0.125).to_csv(directory / "results.csv", index=False)
+    page = report(directory)
+    glance = page.html[page.html.index('class="glance stacked"') :]
+    glance = glance[: glance.index("</table>")]
+    assert ("noise: 3 images in the smallest group" in glance) == said
+    assert ("0.125" not in glance) == said
+    assert ("The smallest group has 3 images: noise." in page.text) == said
+
+
+def test_floors_stand_beside_what_they_are_floors_of(make_study):
+    directory = make_study()
+    results = pd.read_csv(directory / "results.csv")
+    results.assign(flat_energy_in_mask=0.211, random_energy_in_mask=0.219).to_csv(
+        directory / "results.csv", index=False
+    )
+    page = report(directory)
+    assert page.text.count("A flat map scores 0.211, a random map 0.219.") == 2  # one a split
+    assert "flat energy in mask" not in page.text
+    assert "random energy in mask" not in page.text
+
+
+def test_reliability_diagram_where_calibration_was_measured(make_study):
+    directory = make_study()
+    assert "Calibration: on the dashed line" in report(directory).text
+    results = pd.read_csv(directory / "results.csv").drop(columns="expected_calibration_error")
+    results.to_csv(directory / "results.csv", index=False)
+    assert "Calibration: on the dashed line" not in report(directory).text
+
+
+@pytest.mark.parametrize(("seeds", "methods", "ranked"), [(5, 3, True), (4, 3, False), (5, 2, False)])
+def test_three_methods_over_five_seeds_are_ranked(make_study, seeds, methods, ranked):
+    names = {"ERM": 0.6, "A": 0.7, "B": 0.8}
+    page = report(make_study(seeds=tuple(range(seeds)), methods=dict(list(names.items())[:methods]), count=2))
+    assert ("Mean ranks by accuracy over 5 seeds" in page.text) == ranked
+    assert ("critical difference" in page.text) == ranked

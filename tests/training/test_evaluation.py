@@ -10,7 +10,10 @@ import torch
 
 from lookright import InputError, attribution, metrics
 from lookright.attribution import class_map, minmax, relu
+from lookright.attribution.maps import explain_class
+from lookright.classifier import evaluating
 from lookright.data.dataset import UNKNOWN_LABEL
+from lookright.measures import MEASURES
 from lookright.training import results
 from lookright.training.evaluation import SplitEvaluation, evaluate_split
 from lookright.training.explanation import explain_images
@@ -354,3 +357,64 @@ def test_a_run_that_was_not_finished_is_said_so(tmp_path, run):
     (tmp_path / "config.yaml").write_text((run.directory / "config.yaml").read_text())
     with pytest.raises(InputError, match="was not finished"):
         load_run(tmp_path)
+
+
+def test_what_is_asked_by_name_is_measured_with_what_the_run_says(run, squares):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    asked = [row.name for row in MEASURES.values() if row.when == "asked"]
+    evaluation = evaluate_split(
+        run.classifier,
+        data,
+        "test",
+        run.preprocessing,
+        steps=4,
+        faithfulness_images=3,
+        evidence=False,
+        further=asked,
+    )
+    summary, table = evaluation.summary(), evaluation.table
+    assert set(asked) <= set(summary)
+    assert table["road"].notna().sum() == table["max_sensitivity"].notna().sum() == 3
+    row = int(table["road"].first_valid_index())
+    image = data.dataset("test", 32)[row]["image"] / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (run.preprocessing.mean, run.preprocessing.std))
+    image, target = ((image - mean) / std)[None], torch.tensor([int(table["prediction_index"][row])])
+    with evaluating(run.classifier):
+        signed = explain_class(run.classifier, image, target)
+    given = (run.classifier, image, signed, target)
+    value = metrics.randomisation_similarity(*given, explain=explain_class)
+    assert table["randomisation_similarity"][row] == pytest.approx(value.item(), abs=1e-3)
+    value = metrics.normalised_comprehensiveness(*given)
+    assert table["normalised_comprehensiveness"][row] == pytest.approx(value.item(), abs=1e-3)
+    # Over all images together: no column of the table.
+    assert "pixel_average_precision" not in table
+    found = metrics.PxAP()
+    for batch in data.loader("test", run.preprocessing):
+        output = run.classifier(batch["image"])
+        map = minmax(relu(class_map(run.classifier, output, output.logits.argmax(1)).detach()))
+        found.update(map, batch["mask"], batch["mask_weight"])
+    assert summary["pixel_average_precision"] == pytest.approx(found.compute().item(), abs=1e-4)
+    assert {f"{prefix}pixel_average_precision" for prefix in ("contrast_", "flat_", "random_")} <= set(summary)
+
+
+def test_random_maps_are_a_floor_beside_the_flat_one(run, squares):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    first, again = (
+        evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness="none").summary() for _ in range(2)
+    )
+    assert first["random_energy_in_mask"] == again["random_energy_in_mask"]
+    assert first["random_energy_in_mask"] == pytest.approx(first["flat_energy_in_mask"], abs=0.1)
+    assert first["random_energy_in_mask"] != first["flat_energy_in_mask"]
+
+
+def test_a_budget_computes_fewer_points_of_the_curves(run, squares):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    whole, part = (
+        evaluate_split(run.classifier, data, "test", run.preprocessing, steps=16, budget=budget, evidence=False)
+        for budget in (1.0, 0.4)
+    )
+    assert part.curves["insertion_curve"].shape == (17,)
+    assert part.values["insertion"] == pytest.approx(whole.values["insertion"], abs=0.01)
+    bends = np.abs(np.diff(part.curves["deletion_curve"], 2)) > 1e-6
+    assert part.values["deletion"] == pytest.approx(whole.values["deletion"], abs=0.01)
+    assert bends.sum() > 3

@@ -1,6 +1,7 @@
 """The map that a name or an import path says, and the map of what a classifier predicts."""
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lookright.attribution.registry import MAPS, Map, start_of
@@ -48,5 +49,21 @@ def explain_prediction(
         InputError: there is no such map, or it does not fit the classifier.
     """
     explain = find_map(map) if isinstance(map, str) else map
-    output = classifier(image.detach().requires_grad_() if start_of(explain) == "image" else image)
+    output = _forward(classifier, image, explain)
     return output, explain(classifier, output, predicted_class(output.logits)).detach()
+
+
+def explain_class(
+    classifier: Classifier,
+    image: Float[Tensor, "B C H W"],
+    target: Int[Tensor, " B"],
+    map: str | Map = "class_map",
+) -> Float[Tensor, "B h w"]:
+    """One forward, and the map of a given class of each image, detached; arguments as in `explain_prediction`."""
+    explain = find_map(map) if isinstance(map, str) else map
+    with torch.enable_grad():
+        return explain(classifier, _forward(classifier, image, explain), target).detach()
+
+
+def _forward(classifier: Classifier, image: Tensor, explain: Map) -> Output:
+    return classifier(image.detach().requires_grad_() if start_of(explain) == "image" else image)

@@ -17,6 +17,7 @@ from lookright.methods.egat import EGAT
 from lookright.methods.energy_guidance import EnergyGuidance
 from lookright.methods.entropy_regulariser import EntropyRegulariser
 from lookright.methods.erm import ERM
+from lookright.methods.evidence_alone import EvidenceAlone
 from lookright.methods.evidence_cutmix import EvidenceCutMix
 from lookright.methods.explanation_consistency import ExplanationConsistency
 from lookright.methods.gals import GALS
@@ -72,6 +73,7 @@ __all__ = [
     "DivisiveDecisions",
     "EnergyGuidance",
     "EntropyRegulariser",
+    "EvidenceAlone",
     "EvidenceCutMix",
     "ExplanationConsistency",
     "GradMask",

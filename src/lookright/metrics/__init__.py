@@ -12,6 +12,14 @@ from lookright.metrics.alignment import (
     pointing_game,
     relevance_rank,
 )
+from lookright.metrics.attainable import (
+    NormalisedComprehensiveness,
+    NormalisedSufficiency,
+    attainable_range,
+    normalised_comprehensiveness,
+    normalised_sufficiency,
+)
+from lookright.metrics.attribution_error import Infidelity, SensitivityN, infidelity, sensitivity_n
 from lookright.metrics.classification import (
     Accuracy,
     BalancedAccuracy,
@@ -28,6 +36,7 @@ from lookright.metrics.classification import (
     expected_calibration_error,
     group_accuracy,
     negative_log_likelihood,
+    reliability,
     worst_group_accuracy,
 )
 from lookright.metrics.evidence import (
@@ -36,6 +45,14 @@ from lookright.metrics.evidence import (
     evidence_accuracy,
     relative_foreground_sensitivity,
     scenery_accuracy,
+)
+from lookright.metrics.explanation import (
+    MaxSensitivity,
+    RandomisationSimilarity,
+    max_sensitivity,
+    randomisation_similarity,
+    randomised_maps,
+    rank_correlation,
 )
 from lookright.metrics.faithfulness import (
     Comprehensiveness,
@@ -62,17 +79,29 @@ from lookright.metrics.open_set import (
     fpr_at_tpr,
     maximum_softmax,
 )
+from lookright.metrics.pxap import PxAP, pixel_average_precision
+from lookright.metrics.road import (
+    ROAD,
+    ROADLeastRelevant,
+    ROADMostRelevant,
+    road,
+    road_least_relevant,
+    road_most_relevant,
+)
 from lookright.metrics.saliency import (
     auc_judd,
     correlation,
     kl_divergence,
     normalised_scanpath_saliency,
+    shuffled_auc,
     similarity,
+    split_half_agreement,
 )
 
 __all__ = [
     "AUPR",
     "AUROC",
+    "ROAD",
     "APCERAtBPCER",
     "Accuracy",
     "AttentionGap",
@@ -85,17 +114,27 @@ __all__ = [
     "ExpectedCalibrationError",
     "FPRAtTPR",
     "GroupAccuracy",
+    "Infidelity",
     "Insertion",
     "IoU",
+    "MaxSensitivity",
     "NegativeLogLikelihood",
+    "NormalisedComprehensiveness",
+    "NormalisedSufficiency",
     "PointingGame",
+    "PxAP",
+    "ROADLeastRelevant",
+    "ROADMostRelevant",
+    "RandomisationSimilarity",
     "RelativeForegroundSensitivity",
     "RelevanceRank",
+    "SensitivityN",
     "Sufficiency",
     "WorstGroupAccuracy",
     "accuracy",
     "accuracy_under_noise",
     "apcer_at_bpcer",
+    "attainable_range",
     "attention_gap",
     "auc",
     "auc_judd",
@@ -115,17 +154,32 @@ __all__ = [
     "expected_calibration_error",
     "fpr_at_tpr",
     "group_accuracy",
+    "infidelity",
     "insertion",
     "iou",
     "kl_divergence",
+    "max_sensitivity",
     "maximum_softmax",
     "negative_log_likelihood",
+    "normalised_comprehensiveness",
     "normalised_scanpath_saliency",
+    "normalised_sufficiency",
+    "pixel_average_precision",
     "pointing_game",
+    "randomisation_similarity",
+    "randomised_maps",
+    "rank_correlation",
     "relative_foreground_sensitivity",
     "relevance_rank",
+    "reliability",
+    "road",
+    "road_least_relevant",
+    "road_most_relevant",
     "scenery_accuracy",
+    "sensitivity_n",
+    "shuffled_auc",
     "similarity",
+    "split_half_agreement",
     "sufficiency",
     "worst_group_accuracy",
 ]

@@ -79,6 +79,26 @@ def expected_calibration_error(
     return _calibration_error(*_count_bins(logits, label, bins))
 
 
+def reliability(
+    confidence: Float[Tensor, " B"], correct: Float[Tensor, " B"], *, bins: int = 15
+) -> tuple[Float[Tensor, " bins"], Float[Tensor, " bins"], Int[Tensor, " bins"]]:
+    """What a reliability diagram shows: mean confidence, accuracy and number of images of equal bins of the confidence.
+
+    NaN in bins without images. The bins are those of `expected_calibration_error`. DeGroot and Fienberg, "The
+    Comparison and Evaluation of Forecasters", The Statistician 1983.
+
+    Args:
+        confidence: (B), the highest probability of each image.
+        correct: (B), 1 where the class of that probability is the label, else 0.
+        bins: how many equal ones.
+
+    >>> reliability(torch.tensor([0.9, 0.8, 0.6]), torch.tensor([1.0, 0.0, 1.0]), bins=4)
+    (tensor([   nan,    nan, 0.6000, 0.8500]), tensor([   nan,    nan, 1.0000, 0.5000]), tensor([0, 0, 1, 2]))
+    """
+    right, sum_of_confidence, count = _bin(confidence, correct, bins)
+    return sum_of_confidence / count, right / count, count.long()
+
+
 def brier_score(logits: Float[Tensor, "B K"], label: Int[Tensor, " B"]) -> Float[Tensor, ""]:
     """Mean of Σ_k (p_k − 1[k = label])²; in [0, 2], lower is better.
 
@@ -130,11 +150,14 @@ def _worst(correct: Tensor, count: Tensor, minimum_size: int) -> Tensor:
 
 def _count_bins(logits: Tensor, label: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     """(bins) each: right images, sum of the confidence, number of images."""
-    confidence = _at_least_two(logits).float().softmax(1).amax(1)
+    return _bin(_at_least_two(logits).float().softmax(1).amax(1), _correct(logits, label), bins)
+
+
+def _bin(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     # Bins are (0, 1/m], ..., ((m-1)/m, 1].
     member = F.one_hot((confidence * bins).ceil().long().clamp(1, bins) - 1, bins).float()
     # Sums, not matrix products: those lose counts above 256 under bfloat16 autocast.
-    return (_correct(logits, label)[:, None] * member).sum(0), (confidence[:, None] * member).sum(0), member.sum(0)
+    return (correct[:, None] * member).sum(0), (confidence[:, None] * member).sum(0), member.sum(0)
 
 
 def _calibration_error(correct: Tensor, confidence: Tensor, count: Tensor) -> Tensor:

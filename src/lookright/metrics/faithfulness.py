@@ -5,27 +5,25 @@ taken in a fixed pseudo-random order, the same for every image of a size: a rast
 image, so that a flat map scores what a random order scores. Clip or take the absolute value of a map first if the sign
 of its values shall not count. A map with a NaN has no order: its values are NaN.
 
-What is followed is a score of the target (`score`):
-- `probability`: softmax of several logits. A single logit z speaks for label 1: sigmoid(z) for target 1, sigmoid(−z)
-  for target 0.
-- `sigmoid`: of the target's own logit, for labels that do not exclude each other.
-- `logit`: the target's logit itself (a single logit: z for target 1, −z for target 0), which over-confidence does not
-  bend and whose range differs between models.
+What is followed is a score of the target: `probability`, `sigmoid` or `logit`, see `metrics.target_score`.
 
 The classifier runs in eval mode without gradients and gets its modes back; `chunk_size` images go through it at a time.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lookright.classifier import Classifier, evaluating
-from lookright.errors import InputError, require_one_of
+from lookright.classifier import Classifier
+from lookright.errors import InputError, require_between
+from lookright.metrics.adaptive import bisect, interpolate, monotone_bound
 from lookright.metrics.alignment import resize_in_order
 from lookright.metrics.mean import MeanOverDefined
+from lookright.metrics.target_score import Score, TargetScore
 from lookright.perturb import Blur, Perturbation, ZeroFill
 
 RISE_BLUR = Blur(sigma=5 / 224, truncate=1.0)
@@ -34,8 +32,6 @@ RISE_BLUR = Blur(sigma=5 / 224, truncate=1.0)
 ZERO = ZeroFill()
 
 PERCENTAGES = (1, 5, 10, 20, 50)
-
-Score = Literal["probability", "sigmoid", "logit"]
 
 
 def insertion(
@@ -49,6 +45,7 @@ def insertion(
     score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
+    budget: float = 1.0,
 ) -> Float[Tensor, "B points"]:
     """The target's probability while the pixels of the image replace those of its blurred self, highest first.
 
@@ -65,14 +62,18 @@ def insertion(
         score: what of the class is followed: `probability`, `sigmoid` or `logit`, see above.
         generator: for a random `fill`.
         chunk_size: how many images go through the classifier at a time.
+        budget: share of the points that are computed, those where the curves of the batch bend most; between them a
+            curve is straight. `Insertion` and `Deletion` state how far that may be off.
 
     Raises:
-        InputError: shapes that do not fit, a target that is no class of the model, steps below 1.
+        InputError: shapes that do not fit, a target that is no class of the model, steps below 1, a budget out of
+            [0, 1].
 
     Returns:
         (B, steps + 1), from the filled image to the image itself; see `auc`.
     """
-    return _follow(classifier, image, map, target, _shares(steps), True, fill, score, generator, chunk_size)
+    views = TargetScore(classifier, image, target, fill=fill, score=score, generator=generator, chunk_size=chunk_size)
+    return _curve(views, map, steps, budget, keep_top=True)[0]
 
 
 def deletion(
@@ -86,6 +87,7 @@ def deletion(
     score: Score = "probability",
     generator: torch.Generator | None = None,
     chunk_size: int = 128,
+    budget: float = 1.0,
 ) -> Float[Tensor, "B points"]:
     """The target's probability while the pixels of the image are taken away, highest first; lower is better.
 
@@ -94,7 +96,8 @@ def deletion(
     Returns:
         (B, steps + 1), from the image itself to the filled image; see `auc`.
     """
-    return _follow(classifier, image, map, target, _shares(steps), False, fill, score, generator, chunk_size)
+    views = TargetScore(classifier, image, target, fill=fill, score=score, generator=generator, chunk_size=chunk_size)
+    return _curve(views, map, steps, budget, keep_top=False)[0]
 
 
 def auc(curve: Float[Tensor, "*B points"]) -> Float[Tensor, "*B"]:
@@ -122,7 +125,8 @@ def sufficiency(
 
     DeYoung et al., "ERASER", ACL 2020, section 4.2, for pixels. Arguments as in `insertion`.
     """
-    return _drop(classifier, image, map, target, percentages, True, fill, score, generator, chunk_size)
+    views = TargetScore(classifier, image, target, fill=fill, score=score, generator=generator, chunk_size=chunk_size)
+    return _drop(views, map, percentages, keep_top=True)
 
 
 def comprehensiveness(
@@ -141,97 +145,75 @@ def comprehensiveness(
 
     DeYoung et al., "ERASER", ACL 2020, section 4.2, for pixels. Arguments as in `insertion`.
     """
-    return _drop(classifier, image, map, target, percentages, False, fill, score, generator, chunk_size)
+    views = TargetScore(classifier, image, target, fill=fill, score=score, generator=generator, chunk_size=chunk_size)
+    return _drop(views, map, percentages, keep_top=False)
 
 
-def _drop(
-    classifier: Classifier,
-    image: Tensor,
-    map: Tensor,
-    target: Tensor,
-    percentages: tuple[float, ...],
-    keep_top: bool,
-    fill: Perturbation,
-    score: Score,
-    generator: torch.Generator | None,
-    chunk_size: int,
-) -> Tensor:
+def _drop(views: TargetScore, map: Tensor, percentages: tuple[float, ...], *, keep_top: bool) -> Tensor:
     if not percentages or not all(0 < percentage <= 100 for percentage in percentages):
         raise InputError(f"percentages={percentages}; expected one or more above 0 and up to 100.")
-    untouched = 1.0 if keep_top else 0.0
-    shares = [untouched, *(percentage / 100 for percentage in percentages)]
-    followed = _follow(classifier, image, map, target, shares, keep_top, fill, score, generator, chunk_size)
+    untouched = 100.0 if keep_top else 0.0
+    followed = follow(views, map, (untouched, *percentages), keep_top=keep_top)
     return followed[:, 0] - followed[:, 1:].mean(1)
 
 
-def _shares(steps: int) -> list[float]:
+def follow(
+    views: TargetScore, map: Float[Tensor, "B h w"], percentages: tuple[float, ...], *, keep_top: bool
+) -> Float[Tensor, "B points"]:
+    """The score with so many per cent of the pixels kept (or, not `keep_top`, taken away), highest first."""
+    points = torch.arange(len(percentages), device=map.device)
+    index, point = (part.flatten() for part in torch.meshgrid(_images(map), points, indexing="ij"))
+    shares = [percentage / 100 for percentage in percentages]
+    scores = _ranked(views, map, shares, keep_top)(index, point).view(len(map), len(percentages))
+    return _without_nan(map, scores)
+
+
+def _curve(
+    views: TargetScore, map: Tensor, steps: int, budget: float, *, keep_top: bool
+) -> tuple[Float[Tensor, "B points"], Float[Tensor, " B"]]:
+    """The score at equal steps, and how far the area may be off where not all of them are computed."""
     if steps < 1:
         raise InputError(f"steps={steps}; expected 1 or more.")
-    return [step / steps for step in range(steps + 1)]
+    require_between("budget", budget, 0, 1)
+    score = _ranked(views, map, [step / steps for step in range(steps + 1)], keep_top)
+    computed, values = bisect(score, len(map), steps + 1, budget, map.device)
+    curve = interpolate(values, computed)
+    return _without_nan(map, curve), _without_nan(map, monotone_bound(curve, computed)[:, None])[:, 0]
 
 
-@torch.no_grad()
-def _follow(
-    classifier: Classifier,
-    image: Tensor,
-    map: Tensor,
-    target: Tensor,
-    shares: list[float],
-    keep_top: bool,
-    fill: Perturbation,
-    score: Score,
-    generator: torch.Generator | None,
-    chunk_size: int,
-) -> Float[Tensor, "B points"]:
-    """The target's score for each share of top pixels that are kept (or, not keep_top, taken away)."""
-    require_one_of("score", score, ("probability", "sigmoid", "logit"))
-    if map.ndim != 3 or len(map) != len(image):
+def _ranked(views: TargetScore, map: Tensor, shares: list[float], keep_top: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The score of image `index` when the share of number `point` of its pixels is kept or taken away."""
+    size = views.image.shape[-2:]
+    if map.ndim != 3 or len(map) != len(views.image):
         raise InputError(
-            f"map has shape {tuple(map.shape)} and image {tuple(image.shape)}: "
+            f"map has shape {tuple(map.shape)} and image {tuple(views.image.shape)}: "
             "expected (B, h, w) and (B, C, H, W), one map for each image"
         )
-    if image.ndim != 4 or target.shape != image.shape[:1] or target.is_floating_point():
-        raise InputError(
-            f"image has shape {tuple(image.shape)} and target {tuple(target.shape)} of {target.dtype}: "
-            "expected (B, C, H, W) and whole numbers (B,), one class for each image"
-        )
-    if chunk_size < 1:
-        raise InputError(f"chunk_size={chunk_size}; expected 1 or more.")
-    if len(image) == 0:  # Not every model takes an empty batch.
-        return map.new_empty(0, len(shares), dtype=torch.float32)
-    rank = _rank(map, image.shape[-2:])
-    pixels = image.shape[-2] * image.shape[-1]
-    count = torch.tensor([round(share * pixels) for share in shares], device=image.device)
-    filled = None if fill.reads_keep else fill(image, generator=generator)
-    scores = []
-    with evaluating(classifier):
-        # Every (image, share) pair is one forward image; a chunk of them may span several images.
-        for pair in torch.arange(len(image) * len(shares), device=image.device).split(chunk_size):
-            index, point = pair // len(shares), pair % len(shares)
-            top = rank[index] < count[point, None, None]
-            keep = top if keep_top else ~top
-            removed = fill(image[index], keep.to(image.dtype), generator) if filled is None else filled[index]
-            logits = classifier(torch.where(keep.unsqueeze(1), image[index], removed)).logits
-            scores.append(_score(logits.float(), target[index], score))
-    curve = torch.cat(scores).view(len(image), len(shares))
-    return torch.where(map.isnan().flatten(1).any(1, keepdim=True), torch.nan, curve)
+    rank = rank_pixels(map, size)
+    count = torch.tensor([round(share * size[0] * size[1]) for share in shares], device=map.device)
+
+    def score(index: Tensor, point: Tensor) -> Tensor:
+        def keep(view: Tensor) -> Tensor:
+            top = rank[index[view]] < count[point[view], None, None]
+            return top if keep_top else ~top
+
+        return views(index, keep)
+
+    return score
 
 
-def _score(logits: Float[Tensor, "B K"], target: Int[Tensor, " B"], score: Score) -> Float[Tensor, " B"]:
-    classes = max(logits.shape[1], 2)
-    if not 0 <= target.min() <= target.max() < classes:
-        raise InputError(f"target reaches from {target.min()} to {target.max()}: expected 0 to {classes - 1}")
-    if logits.shape[1] == 1:
-        own = torch.where(target == 1, logits[:, 0], -logits[:, 0])
-        return own if score == "logit" else own.sigmoid()
-    if score == "probability":
-        logits = logits.softmax(1)
-    own = logits.gather(1, target.unsqueeze(1))[:, 0]
-    return own.sigmoid() if score == "sigmoid" else own
+def _images(map: Tensor) -> Tensor:
+    return torch.arange(len(map), device=map.device)
 
 
-def _rank(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B H W"]:
+def _without_nan(map: Tensor, value: Tensor) -> Tensor:
+    return torch.where(map.isnan().flatten(1).any(1, keepdim=True), torch.nan, value)
+
+
+def rank_pixels(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B H W"]:
     """The place of each pixel in decreasing order of the map, from 0."""
+    if len(map) == 0:
+        return map.new_empty(0, *size, dtype=torch.long)
     value = resize_in_order(map, size).flatten(1)
     shuffled = torch.randperm(value.shape[1], generator=torch.Generator().manual_seed(0)).to(map.device)
     order = shuffled[value[:, shuffled].argsort(dim=1, descending=True, stable=True)]
@@ -239,7 +221,7 @@ def _rank(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B 
     return torch.empty_like(order).scatter_(1, order, place).view(-1, *size)
 
 
-class _Faithfulness(MeanOverDefined):
+class Faithfulness(MeanOverDefined):
     """Mean of a faithfulness function over the images for which it is defined.
 
     Args:
@@ -264,11 +246,62 @@ class _Faithfulness(MeanOverDefined):
         self.add(self.function(classifier, image, map, target, generator=generator))
 
 
-class _Curve(_Faithfulness):
+class _Curve(MeanOverDefined):
+    """Mean area under curves; `bound` says how far from it the area under the whole curves lies at most.
+
+    The bound holds where curves rise or fall between the points that are computed; it is 0 when all are.
+
+    Args:
+        keep_top: whether pixels come or go.
+        steps: see `insertion`, and `fill`, `chunk_size`, `score`, `budget`.
+        fill: what stands in.
+        chunk_size: images at a time.
+        score: what is followed.
+        budget: share of the points.
+        kwargs: of `torchmetrics.Metric`.
+    """
+
+    keep_top: bool
+    bound_total: Tensor
+
+    def __init__(
+        self, steps: int, fill: Perturbation, chunk_size: int, score: Score, budget: float, **kwargs: Any
+    ) -> None:
+        super().__init__((steps + 1,), of=(steps, fill, score, budget), **kwargs)
+        self.steps, self.fill, self.chunk_size, self.score, self.budget = steps, fill, chunk_size, score, budget
+        self.add_state("bound_total", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(  # type: ignore[override]
+        self,
+        classifier: Classifier,
+        image: Float[Tensor, "B C H W"],
+        map: Float[Tensor, "B h w"],
+        target: Int[Tensor, " B"],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Count images in; arguments as in `insertion`."""
+        views = TargetScore(
+            classifier,
+            image,
+            target,
+            fill=self.fill,
+            score=self.score,
+            generator=generator,
+            chunk_size=self.chunk_size,
+        )
+        curve, bound = _curve(views, map, self.steps, self.budget, keep_top=self.keep_top)
+        self.add(curve)
+        self.bound_total += bound.nansum()
+
     @property
     def curve(self) -> Float[Tensor, " points"]:
         """The mean curve over the defined images."""
         return self.total / self.defined
+
+    @property
+    def bound(self) -> Float[Tensor, ""]:
+        """How far the mean area may be off."""
+        return self.bound_total / self.defined
 
     def compute(self) -> Float[Tensor, ""]:
         """The mean area under the curve, which is the area under the mean curve."""
@@ -279,6 +312,7 @@ class Insertion(_Curve):
     """Mean area under the curve of `insertion`; `curve` is the mean curve. Arguments as there."""
 
     higher_is_better = True
+    keep_top = True
 
     def __init__(
         self,
@@ -286,16 +320,17 @@ class Insertion(_Curve):
         fill: Perturbation = RISE_BLUR,
         chunk_size: int = 128,
         score: Score = "probability",
+        budget: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        function = partial(insertion, steps=steps, fill=fill, chunk_size=chunk_size, score=score)
-        super().__init__(function, (steps + 1,), **kwargs)
+        super().__init__(steps, fill, chunk_size, score, budget, **kwargs)
 
 
 class Deletion(_Curve):
     """Mean area under the curve of `deletion`; `curve` is the mean curve. Arguments as there."""
 
     higher_is_better = False
+    keep_top = False
 
     def __init__(
         self,
@@ -303,13 +338,13 @@ class Deletion(_Curve):
         fill: Perturbation = ZERO,
         chunk_size: int = 128,
         score: Score = "probability",
+        budget: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        function = partial(deletion, steps=steps, fill=fill, chunk_size=chunk_size, score=score)
-        super().__init__(function, (steps + 1,), **kwargs)
+        super().__init__(steps, fill, chunk_size, score, budget, **kwargs)
 
 
-class Sufficiency(_Faithfulness):
+class Sufficiency(Faithfulness):
     """Mean of `sufficiency`. Arguments as there."""
 
     higher_is_better = False
@@ -327,7 +362,7 @@ class Sufficiency(_Faithfulness):
         )
 
 
-class Comprehensiveness(_Faithfulness):
+class Comprehensiveness(Faithfulness):
     """Mean of `comprehensiveness`. Arguments as there."""
 
     higher_is_better = True

@@ -5,10 +5,13 @@ is resized bilinearly to the human map or the fixations (B, H, W); one value an 
 undefined. Pixels of which at least half is ignored count nowhere.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lookright.errors import InputError
 from lookright.metrics.alignment import Ignore, inside_and_outside, resize
 
 # MATLAB's eps, in which the benchmark's code computes.
@@ -93,6 +96,50 @@ def auc_judd(
     return torch.stack([_auc_judd(*image) for image in zip(map, human >= 0.5, known, strict=True)]).float()
 
 
+def shuffled_auc(
+    map: Float[Tensor, "B h w"],
+    mask: Float[Tensor, "B H W"],
+    *,
+    ignore: Ignore = None,
+    others: Float[Tensor, "B H W"] | None = None,
+) -> Float[Tensor, " B"]:
+    """Shuffled AUC: the map at the image's fixations (at least 0.5) against the map where other images are fixated.
+
+    Probability that a fixation has a higher value than a fixation of another image, equal values counting a half: 0.5
+    is chance, for a flat map and for one that says no more than that people look at the centre. It is what the
+    benchmark's code gives on average, which draws as many of the others' fixations as there are own ones, a hundred
+    times, and steps through thresholds of 0.1. Undefined without own or others' fixations, and for a map with a NaN.
+
+    Zhang et al., "SUN", Journal of Vision 2008.
+
+    Args:
+        map: (B, h, w).
+        mask: (B, H, W) in [0, 1].
+        ignore: (B, H, W) in [0, 1].
+        others: (B, H, W) how many other images are fixated at each pixel; None: the other images of the batch.
+
+    >>> fixations = torch.tensor([[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]])
+    >>> shuffled_auc(torch.tensor([[[3.0, 1.0, 2.0]], [[3.0, 1.0, 2.0]]]), fixations)
+    tensor([1., 0.])
+    """
+    map, human, known = _both(map, mask, ignore)
+    fixated = (human >= 0.5) & known
+    weight = fixated.sum(0) - fixated.int() if others is None else others.flatten(1)
+    return torch.stack(
+        [_shuffled_auc(*image) for image in zip(map, fixated, weight * known, known, strict=True)]
+    ).float()
+
+
+def _shuffled_auc(value: Tensor, fixated: Tensor, weight: Tensor, known: Tensor) -> Tensor:
+    if not fixated.any() or not weight.any() or value[known].isnan().any():
+        return value.new_tensor(torch.nan)
+    order = value.argsort()
+    total = torch.cat([value.new_zeros(1), weight[order].to(value).cumsum(0)])
+    own = value[fixated]
+    below, up_to = (total[torch.searchsorted(value[order], own, right=right)] for right in (False, True))
+    return ((below + up_to) / 2).mean() / total[-1]
+
+
 def _auc_judd(value: Tensor, fixated: Bool[Tensor, " pixels"], known: Bool[Tensor, " pixels"]) -> Tensor:
     at_fixation, all_pixels = value[fixated & known].sort().values, value[known].sort().values
     fixations, others = len(at_fixation), len(all_pixels) - len(at_fixation)
@@ -130,3 +177,39 @@ def _from_zero(values: Tensor, known: Tensor) -> Tensor:
 
 def _distribution(values: Tensor) -> Tensor:
     return values / values.sum(1, keepdim=True)
+
+
+def split_half_agreement(
+    viewers: Float[Tensor, "B V H W"],
+    function: Callable[..., Tensor],
+    *,
+    splits: int = 10,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " B"]:
+    """What one half of the viewers scores as a map of the other half: the ceiling beside what a map scores.
+
+    Viewers are halved at random, `splits` times; the mean map of one half is measured against that of the other, each
+    scaled to a largest value of 1. Mean over the splits that are defined, NaN where none is. Half of the viewers are
+    worth less than all of them, so that a map may come a little above it.
+
+    Args:
+        viewers: (B, V, H, W) in [0, 1], the map or the fixations of each of two or more viewers.
+        function: an alignment metric, of map and mask.
+        splits: how often they are halved.
+        generator: of the halves; None draws the same for every call.
+
+    >>> viewers = torch.tensor([[[[1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]]]])
+    >>> split_half_agreement(viewers, similarity)
+    tensor([1.])
+    """
+    number = viewers.shape[1]
+    if number < 2 or splits < 1:
+        raise InputError(f"{number} viewers and splits={splits}; expected at least two viewers and one split.")
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    found = []
+    for _ in range(splits):
+        drawn = torch.randperm(number, generator=generator, device=generator.device).to(viewers.device)
+        halves = (viewers[:, part].mean(1) for part in (drawn[: number // 2], drawn[number // 2 :]))
+        map, human = (half / half.amax((1, 2), keepdim=True).clamp_min(EPS) for half in halves)
+        found.append(function(map, human))
+    return torch.stack(found).nanmean(0)

@@ -99,12 +99,19 @@ class Section:
             for name, values in series.items()
         ]
 
-    def floor(self, split: str, metric: str) -> float:
-        """What a map that is the same everywhere scores on the split, over its runs; NaN where that is not known."""
-        column = FLAT + metric.removeprefix(CONTRAST)
+    def floor(self, split: str, metric: str, of: str = FLAT) -> float:
+        """What a flat (or `RANDOM`) map scores on the split, over its runs; NaN where that is not known."""
+        column = of + metric.removeprefix(CONTRAST)
         if column not in self.results:
             return np.nan
         return float(self.results.loc[self.results["split"] == split, column].mean())
+
+    def smallest_group(self, split: str) -> float:
+        """How many images the smallest group of the split has, over its runs; infinite where that is not known."""
+        if "smallest_group" not in self.results:
+            return np.inf
+        sizes = self.results.loc[self.results["split"] == split, "smallest_group"].dropna()
+        return float(sizes.min()) if len(sizes) else np.inf
 
     def metrics_of(self, split: str) -> list[str]:
         """The metrics that have a value on the split."""

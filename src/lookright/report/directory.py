@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lookright.errors import InputError
-from lookright.measures import FLAT, Measure
+from lookright.measures import FLAT, RANDOM, Measure
 from lookright.report.selection import RULES
 from lookright.run_directory import read_arrays, read_json
 from lookright.run_directory.file_name import file_name
@@ -81,7 +81,7 @@ def read_results(directory: Path) -> StudyResults:
             f"{str(directory)!r} holds neither results.csv (a study) nor result.json (a finished run); "
             "give the directory that `lookright study` or `lookright train` wrote"
         )
-    no_metrics = NOT_METRICS | {FLAT + name for name in map(str, results)}
+    no_metrics = NOT_METRICS | {floor + name for name in map(str, results) for floor in (FLAT, RANDOM)}
     metrics = [name for name in map(str, results) if name not in no_metrics and results[name].notna().any()]
     begun = sorted((directory / "runs").rglob("config.yaml"))
     unfinished = [path.parent.relative_to(directory).as_posix() for path in begun if not _is_finished(path.parent)]

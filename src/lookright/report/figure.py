@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lookright.report.comparison import Score
-from lookright.statistics import mean_interval
+from lookright.statistics import CriticalDifferences, mean_interval
 
 MARKERS = "osD^vPX*"
 SIZE = (4.0, 3.1)
@@ -145,6 +145,55 @@ def curve(name: str, label: str, fraction: np.ndarray, curves: Sequence[np.ndarr
         axes.set_ylabel("Probability of the target")
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
+    return drawn[0]
+
+
+def reliability(name: str, methods: Sequence[tuple[np.ndarray, np.ndarray]]) -> Markup:
+    """Accuracy against confidence, bin by bin; on the diagonal a model is as right as it is sure.
+
+    Args:
+        name: unique on the page.
+        methods: confidence and accuracy of each method's bins; empty where it has none.
+    """
+    with _axes(name) as (axes, drawn):
+        axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linewidth=1, linestyle="--")
+        for index, (confidence, accuracy) in enumerate(methods):
+            if len(confidence):
+                colour, marker = _look(index)
+                axes.plot(confidence, accuracy, color=colour, linewidth=1.6, marker=marker, markersize=5)
+        axes.set_xlabel("Confidence")
+        axes.set_ylabel("Accuracy")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+    return drawn[0]
+
+
+def critical_differences(name: str, found: CriticalDifferences, methods: Sequence[str]) -> Markup:
+    """Mean ranks, the best on the left; a bar joins methods that are not told apart.
+
+    Args:
+        name: unique on the page.
+        found: the ranks.
+        methods: all that the page shows, in the order of their colours.
+    """
+    with _axes(name) as (axes, drawn):
+        lines = len(found.names)
+        for line, (method, rank) in enumerate(zip(found.names, found.ranks, strict=True)):
+            colour, marker = _look(methods.index(method))
+            axes.plot(rank, -line, color=colour, marker=marker, markersize=8)
+            axes.annotate(
+                method, (rank, -line), (9, 0), textcoords="offset points", va="center", color=_INK, fontsize=9
+            )
+        for number, (first, last) in enumerate(found.groups):
+            height = -lines - 0.4 * number
+            axes.plot([found.ranks[first], found.ranks[last]], [height] * 2, color=_INK, linewidth=3)
+        axes.plot([1, 1 + found.difference], [1, 1], color=_INK, linewidth=1.2, marker="|")
+        axes.annotate("critical difference", (1, 1), (0, 5), textcoords="offset points", color=_INK, fontsize=8)
+        axes.set_xlabel("Mean rank")
+        axes.set_xlim(0.8, max(lines, 1 + found.difference) + 0.9)
+        axes.set_ylim(-lines - 0.4 * len(found.groups) - 0.2, 1.9)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
     return drawn[0]
 
 

@@ -8,7 +8,9 @@ from lookright.measures import CONTRAST, MEASURES, Measure, of_contrast
 
 def _known(name: str) -> str | None:
     """The entry of the table that `name` is, or is a variant of: `auroc_energy` is AUROC with another score."""
-    return next((known for known in MEASURES if name == known or name.startswith(f"{known}_")), None)
+    if name in MEASURES:
+        return name
+    return next((known for known in MEASURES if name.startswith(f"{known}_")), None)
 
 
 def measure(name: str, own: Mapping[str, Measure] = {}) -> Measure:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookright.measures import FLAT, RANDOM
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import StudyResults, read_results
@@ -98,9 +99,10 @@ def _split(section: Section, split: str) -> list[str]:
         ]
         for name in section.names
     ]
-    floors = [section.floor(split, column) for column in columns]
-    if not all(map(math.isnan, floors)):
-        means.append(["a flat map", "", *map(decimal, floors)])
+    for name, of in (("a flat map", FLAT), ("a random map", RANDOM)):
+        floors = [section.floor(split, column, of) for column in columns]
+        if not all(map(math.isnan, floors)):
+            means.append([name, "", *([""] if tells_epochs else []), *map(decimal, floors)])
     parts = [f"**{cell(split)}**", table(heads, means)]
     if len(section.names) > 1:
         differences = [

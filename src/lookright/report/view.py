@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import torch
 from markupsafe import Markup
 
-from lookright.measures import Measure
+from lookright.measures import RANDOM, Measure
+from lookright.metrics import reliability
 from lookright.report import figure, gallery
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import Evaluation, StudyResults, read_evaluation
 from lookright.report.metric import is_open_set
+from lookright.report.number import decimal, p_value
 from lookright.report.sentence import split_words, summary
-from lookright.statistics import Estimate, image_bootstrap
+from lookright.statistics import CriticalDifferences, Estimate, critical_differences, image_bootstrap
 
 # Beyond this many maps a page becomes heavy: fewer images are shown then.
 MOST_MAPS = 800
@@ -19,6 +23,10 @@ GLANCE = ("accuracy", "worst_group_accuracy", "energy_in_mask", "contrast_energy
 ATTENTION_CAPTION = "Accuracy against attention: small marks are runs, large ones means with their 95 % intervals."
 # A worst group of fewer images says nothing.
 FEW = 10
+BINS = 10
+RELIABILITY_CAPTION = "Calibration: on the dashed line a model is as often right as it is sure; below it, too sure."
+# With fewer seeds Nemenyi's test can tell nothing apart.
+FEWEST_RANKED = 5
 PER_IMAGE = {"accuracy": "correct", "energy_in_mask": "energy_in_mask"}
 
 
@@ -37,12 +45,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """A metric and the methods' lines; `floor` is what a flat map scores, NaN where there is none."""
+    """A metric and the methods' lines.
+
+    Attributes:
+        column: of the results.
+        metric: what it means.
+        rows: of the methods.
+        floors: in words, what a flat and a random map score; empty where that is not known.
+        few: how many images the value rests on where these are too few to say anything, else 0.
+    """
 
     column: str
     metric: Measure
     rows: list[Row]
-    floor: float
+    floors: str
+    few: int
 
     def row(self, name: str) -> Row | None:
         """A method's line; None where it has no value."""
@@ -189,7 +206,22 @@ def _group(section: Section, split: str, column: str) -> Group:
         )
         for score in scores
     ]
-    return Group(column, about, rows, section.floor(split, column))
+    few = section.smallest_group(split) if column == "worst_group_accuracy" else FEW
+    return Group(column, about, rows, _floors(section, split, column), int(few) if few < FEW else 0)
+
+
+def _floors(section: Section, split: str, column: str) -> str:
+    """What maps score that know nothing."""
+    known = [
+        (words, floor)
+        for words, floor in (
+            ("a flat map scores", section.floor(split, column)),
+            ("a random map", section.floor(split, column, RANDOM)),
+        )
+        if not np.isnan(floor)
+    ]
+    said = ", ".join(f"{words} {decimal(floor)}" for words, floor in known)
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def _verdict(score: Score, about: Measure) -> str:
@@ -222,7 +254,42 @@ def _figures(
         fraction, curves = _curves(section, evaluations, f"{kind}_curve")
         if fraction is not None:
             found.append((caption, figure.curve(f"{key}-{kind}", label, fraction, curves)))
+    if "expected_calibration_error" in section.metrics_of(split):
+        bins = [_reliability(list(evaluations.get(name, {}).values())) for name in section.names]
+        if any(len(confidence) for confidence, _ in bins):
+            found.append((RELIABILITY_CAPTION, figure.reliability(f"{key}-reliability", bins)))
+    ranked = _ranks(section, split)
+    if ranked is not None:
+        told = (
+            f"Mean ranks by accuracy over {ranked.count} seeds, 1 the best; a bar joins methods not told apart "
+            f"(Nemenyi, 5\u202f%; Friedman {p_value(ranked.p_value)})."
+        )
+        found.append((told, figure.critical_differences(f"{key}-ranks", ranked, section.names)))
     return found
+
+
+def _reliability(runs: list[Evaluation]) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and accuracy of each bin that has images, over the images of all runs."""
+    tables = [run.images for run in runs if {"confidence", "correct"} <= set(run.images)]
+    if not tables:
+        return np.empty(0), np.empty(0)
+    images = pd.concat(tables)[["confidence", "correct"]].dropna()
+    confidence, correct = (torch.tensor(images[column].to_numpy(np.float32)) for column in images)
+    means, accuracy, count = reliability(confidence.clamp(0, 1), correct, bins=BINS)
+    seen = (count > 0).numpy()
+    return means.numpy()[seen], accuracy.numpy()[seen]
+
+
+def _ranks(section: Section, split: str) -> CriticalDifferences | None:
+    """Mean ranks of three or more methods over the seeds that all have; None for fewer of either than can be ranked."""
+    if "accuracy" not in section.metrics_of(split):
+        return None
+    rows = section.results[section.results["split"] == split]
+    table = rows.pivot(index="seed", columns="name", values="accuracy").dropna()
+    names = [name for name in section.names if name in table]
+    if len(names) < 3 or len(table) < FEWEST_RANKED:
+        return None
+    return critical_differences(table[names].to_numpy(), names)
 
 
 def _curves(
@@ -290,6 +357,6 @@ def _counts(section: Section, split: str) -> str:
         if column in rows and rows[column].notna().any():
             low, high = int(rows[column].min()), int(rows[column].max())
             parts.append(f"{low} {words}" if low == high else f"{low} to {high} {words}")
-    if "smallest_group" in rows and rows["smallest_group"].min() < FEW:
-        parts.append(f"{int(rows['smallest_group'].min())} in the smallest group, whose accuracy is noise")
+    if (few := section.smallest_group(split)) < FEW:
+        parts.append(f"{int(few)} in the smallest group, whose accuracy is noise")
     return ", ".join(parts)

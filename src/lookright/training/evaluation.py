@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,13 @@ from torchmetrics import Metric
 
 from lookright import metrics
 from lookright.attribution import contrast, minmax, relu
-from lookright.attribution.maps import explain_prediction
+from lookright.attribution.maps import explain_class, explain_prediction
 from lookright.attribution.target import predicted_class
 from lookright.batch import Batch
 from lookright.classifier import Classifier, evaluating
 from lookright.data.dataset import UNKNOWN_LABEL, Sample
 from lookright.errors import InputError
-from lookright.measures import CONTRAST, FLAT, Kind, measures_of
+from lookright.measures import CONTRAST, FLAT, RANDOM, Kind, measures_of
 from lookright.metrics.mean import MeanOverDefined
 from lookright.replacing import replacing
 from lookright.run_directory import file_name, none_for_nan
@@ -70,13 +71,14 @@ def evaluate_split(
     faithfulness: Faithfulness = "curves",
     faithfulness_images: int = 0,
     steps: int = 16,
+    budget: float = 1.0,
     evidence: bool = True,
     further: Sequence[str] = (),
 ) -> SplitEvaluation:
     """Measure a classifier on a split. Every map explains the predicted class, so that no label is needed.
 
     Alignment is measured on two maps of the same forward: the one that `map` says, and `attribution.contrast` of the
-    class map, which no vector added to every row of the head changes. What a flat map scores stands beside.
+    class map, which no vector added to every row of the head changes. What a flat and a random map score stands beside.
 
     Args:
         classifier: put into eval mode while measuring.
@@ -87,6 +89,7 @@ def evaluate_split(
         faithfulness: `none`; `curves`: insertion and deletion; `all`: sufficiency and comprehensiveness, too.
         faithfulness_images: measure faithfulness on this many images drawn at random, the same for every run; 0: all.
         steps: points of the curves besides the first.
+        budget: share of these points that are computed, where the curves bend.
         evidence: measure on masked images what needs no map: the evidence alone, the scenery alone, noise on either.
         further: measures besides, by name in `lookright.measures.MEASURES` or by import path.
     """
@@ -98,10 +101,12 @@ def evaluate_split(
     is_chosen[chosen] = True
     device = next(classifier.parameters()).device
     of_split = _of_split(data, rows, faithfulness, further, device)
-    alignment = _functions("alignment", faithfulness, further)
+    alignment, over_images = _of_alignment(faithfulness, further, device)
     of_curves = _functions("faithfulness", faithfulness, further)
     of_evidence = _of_evidence(preprocessing, faithfulness, further, evidence)
     generator = torch.Generator().manual_seed(GALLERY_SEED)
+    of_random_maps = torch.Generator().manual_seed(GALLERY_SEED)
+    options: dict[str, Any] = {"steps": steps, "budget": budget, "explain": partial(explain_class, map=map)}
     columns: dict[str, list[Tensor]] = {}
     kept: dict[str, list[Tensor]] = {"map": [], "logits": [], "embedding": []}
     curves: dict[str, list[Tensor]] = {}
@@ -121,13 +126,23 @@ def evaluate_split(
                     metric.update(*arguments, *([batch["domain"][known]] if needs_domain else []))
             subset = is_chosen[start : start + len(attention)].to(device)
             start += len(attention)
-            values = {
-                prefix + name: _alignment(name, function, of, batch)
-                for name, function in alignment.items()
-                for prefix, of in (("", attention), (CONTRAST, contrasted))
+            maps_of = {
+                "": attention,
+                CONTRAST: contrasted,
+                FLAT: torch.ones_like(attention),
+                RANDOM: torch.rand(attention.shape, generator=of_random_maps).to(attention),
             }
+            values = {
+                prefix + name: _alignment(name, function, maps_of[prefix], batch)
+                for name, function in alignment.items()
+                for prefix in ("", CONTRAST)
+            }
+            for prefix, metrics_of in over_images.items():
+                for metric in metrics_of.values():
+                    metric.update(maps_of[prefix], batch["mask"], batch["mask_weight"], batch.get("ignore"))
             for name, function in of_curves.items():
-                given = {"steps": steps} if "steps" in inspect.signature(function).parameters else {}
+                takes = inspect.signature(function).parameters
+                given = {key: value for key, value in options.items() if key in takes}
                 points = function(classifier, batch["image"][subset], signed[subset], predicted[subset], **given)
                 if points.ndim == 2:
                     curves.setdefault(f"{name}_curve", []).append(points.cpu())
@@ -146,11 +161,12 @@ def evaluate_split(
                         measure.update(classifier, **given)
                     else:
                         values[name] = _spread(_one_each(name, measure(classifier, **given), int(masked.sum())), masked)
-            flat = {
-                FLAT + name: _alignment(name, function, torch.ones_like(attention), batch)
+            floors = {
+                prefix + name: _alignment(name, function, maps_of[prefix], batch)
                 for name, function in alignment.items()
+                for prefix in (FLAT, RANDOM)
             }
-            for name, value in (values | flat).items():
+            for name, value in (values | floors).items():
                 means.setdefault(name, MeanOverDefined().to(device)).update(value)
             columns_of_batch = {
                 "prediction_index": predicted,
@@ -172,6 +188,8 @@ def evaluate_split(
     if "worst_group_accuracy" in summary:
         summary["smallest_group"] = of_split["worst_group_accuracy"][0].smallest_group
     summary |= {name: mean.compute().item() for name, mean in means.items()}
+    for prefix, metrics_of in over_images.items():
+        summary |= {prefix + name: metric.compute().item() for name, metric in metrics_of.items()}
     for name, measure in of_evidence.items():
         if isinstance(measure, Metric) and measure.update_called:
             summary[name] = measure.compute().item()
@@ -181,6 +199,19 @@ def evaluate_split(
 
 def _functions(kind: Kind, faithfulness: Faithfulness, further: Sequence[str]) -> dict[str, Callable[..., Tensor]]:
     return {measure.name: measure.load() for measure in measures_of(kind, faithfulness, further)}
+
+
+def _of_alignment(
+    faithfulness: Faithfulness, further: Sequence[str], device: torch.device
+) -> tuple[dict[str, Callable[..., Tensor]], dict[str, dict[str, Metric]]]:
+    """Functions of each image; and metrics over all images, one for each of the maps."""
+    found: dict[str, Any] = _functions("alignment", faithfulness, further)
+    metrics_of: dict[str, Any] = {name: metric for name, metric in found.items() if inspect.isclass(metric)}
+    over_images = {
+        prefix: {name: metric().to(device) for name, metric in metrics_of.items()}
+        for prefix in ("", CONTRAST, FLAT, RANDOM)
+    }
+    return {name: function for name, function in found.items() if name not in metrics_of}, over_images
 
 
 def _of_evidence(

@@ -99,6 +99,7 @@ def evaluate_run(
             faithfulness=settings.evaluation.faithfulness,
             faithfulness_images=settings.evaluation.faithfulness_images,
             steps=settings.evaluation.curve_points,
+            budget=settings.evaluation.curve_budget,
             evidence=settings.evaluation.evidence,
             further=settings.evaluation.measures,
         )

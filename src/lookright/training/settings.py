@@ -131,6 +131,7 @@ class EvaluationSettings(Group):
             comprehensiveness, too).
         faithfulness_images: number of test images a split on which faithfulness is measured; 0: all.
         curve_points: points of the insertion and deletion curves.
+        curve_budget: share of these points that are computed, where the curves bend; between them curves are straight.
         evidence: on masked images, measure what needs no map: accuracy on the evidence alone, on the scenery alone, and
             under noise on either.
         measures: what is measured besides: names in `lookright.measures.MEASURES`, or import paths of functions of your
@@ -143,6 +144,7 @@ class EvaluationSettings(Group):
     faithfulness: Literal["none", "curves", "all"] = "curves"
     faithfulness_images: int = within(0, least=0)
     curve_points: int = within(16, least=1)
+    curve_budget: float = within(1.0, least=0, most=1)
     evidence: bool = True
     measures: list[str] = field(default_factory=list)
 
