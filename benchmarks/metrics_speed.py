@@ -166,13 +166,14 @@ def quantus_pairs(
         import quantus
     except ModuleNotFoundError:
         return {}
-    pixels = image.shape[-2] * image.shape[-1]
-    flipping = quantus.PixelFlipping(features_in_step=pixels // STEPS, disable_warnings=True)
+    # It counts the values of all channels, and a step must divide the pixels: 24 do for images of 96 and of 224 pixels.
+    steps = 24
+    flipping = quantus.PixelFlipping(image[0].numel() // steps, disable_warnings=True)
     fine = F.interpolate(map[:, None], image.shape[-2:], mode="bilinear").cpu().numpy()
     arrays = {"x_batch": image.cpu().numpy(), "y_batch": target.cpu().numpy(), "a_batch": fine}
     return {
         "deletion / pixel flipping of Quantus": (
-            lambda: metrics.deletion(classifier, image, map, target, steps=STEPS),
+            lambda: metrics.deletion(classifier, image, map, target, steps=steps),
             lambda: flipping(model=classifier.model, device=str(image.device), **arrays),
         )
     }
