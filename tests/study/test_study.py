@@ -126,6 +126,8 @@ def test_a_damaged_run_does_not_stop_the_others(config, tmp_path, capsys):
     assert lines[0].startswith("runs/given/ERM/seed-0  failed: Cannot read")
     assert [line.split("  ")[1] for line in lines[1:4]] == ["finished"] * 3
     assert lines[4] == "1 failed, 3 finished"
+    assert main(["study", "status", str(tmp_path / "out"), "--watch", "0.1"]) == 0  # until nothing is left to do
+    assert "1 failed, 3 finished" in capsys.readouterr().out
 
 
 def test_the_states_of_runs(config, tmp_path):
@@ -217,12 +219,32 @@ def test_models_are_a_dimension_of_the_grid(config, tmp_path):
     assert {run.settings.model_arguments["width"] for run in runs} == {4, 8}
 
 
-def test_ray_does_the_same(config, tmp_path):
+DIES_ONCE = """
+import os
+from pathlib import Path
+from torch.nn.functional import cross_entropy
+
+def loss(logits, label):
+    try:
+        Path(__file__).with_name("die").unlink()
+    except FileNotFoundError:
+        return cross_entropy(logits, label, reduction="none")
+    os._exit(1)
+"""
+
+
+def test_ray_does_the_same_although_a_process_dies(config, tmp_path, monkeypatch):
     pytest.importorskip("ray")
+    (tmp_path / "dies_once.py").write_text(DIES_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
     content = yaml.safe_load(config.read_text())
     content["seeds"] = [0]
+    content["settings"]["task"] = "dies_once.loss"
     config.write_text(yaml.safe_dump(content))
-    alone, there = run_study(config, tmp_path / "one"), run_study(config, tmp_path / "ray", executor="ray", jobs=2)
+    alone = run_study(config, tmp_path / "one")
+    (tmp_path / "die").touch()
+    there = run_study(config, tmp_path / "ray", executor="ray", jobs=2)
+    assert not (tmp_path / "die").exists()
     pd.testing.assert_frame_equal(alone, there, atol=0.05, rtol=0.05)
 
 
