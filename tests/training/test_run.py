@@ -82,7 +82,7 @@ def test_the_same_settings_give_the_same_weights(finished, squares, settings, tm
     assert_equal(weights(workers.directory), weights(finished.directory))
 
 
-@pytest.mark.parametrize("step", [1, 5, 8, 11, 12])
+@pytest.mark.parametrize("step", [1, 8, 12])
 def test_a_killed_run_resumes_bit_for_bit(finished, squares, settings, tmp_path, monkeypatch, step):
     config = settings(squares, tmp_path / "killed", method="CAMAL", epochs=6, checkpoint_every=3)
     with monkeypatch.context() as patch:
@@ -99,8 +99,11 @@ def test_a_killed_run_resumes_bit_for_bit(finished, squares, settings, tmp_path,
 ALIGN = {"class_path": "ALIGN", "init_args": {"warmup": 2, "masker_warmup": 2}}
 
 
-@pytest.mark.parametrize("method", ["CAMAL", ALIGN], ids=["CAMAL", "ALIGN"])
-@pytest.mark.parametrize("batch_size", [9, 18], ids=["6 batches an epoch", "3 batches an epoch"])
+@pytest.mark.parametrize(
+    ("method", "batch_size"),
+    [("CAMAL", 18), (ALIGN, 9)],
+    ids=["CAMAL, 3 batches an epoch", "ALIGN, 6 batches an epoch"],
+)
 def test_a_run_with_accumulated_gradients_resumes_bit_for_bit(
     squares, settings, tmp_path, monkeypatch, method, batch_size
 ):

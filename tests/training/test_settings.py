@@ -50,6 +50,10 @@ def test_methods_can_be_summed():
         ({"seed": 2**32}, "seed = 4294967296; expected a number from 0 to"),
         ({"steps": 8, "curve_points": 8}, "'curve_points' and another name both set 'curve_points'"),
         ({"schedule": {"epochs": 0}}, "epochs = 0; expected a number from 1 to 1000000"),
+        ({"protocol": {"class_path": "LeaveOneDomainOut", "init_args": {"held_out": 2}}}, "numbers .* need quotes"),
+        ({"protocol": {"class_path": "LeaveOneDomainOut", "init_args": {"held_out": False}}}, "words .* need quotes"),
+        ({"protocol": {"class_path": "OpenSet", "init_args": {"unknown": [3]}}}, "numbers .* need quotes"),
+        ({"protocol": {"class_path": "OpenSet", "init_args": {"unknown": "cat"}}}, "lists brackets"),
     ],
 )
 def test_mistakes_are_quoted(wrong, message):

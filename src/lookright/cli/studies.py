@@ -4,18 +4,24 @@ from pathlib import Path
 from typing import Literal
 
 
-def demo(out: Path = Path("runs/demo"), seeds: int = 3, jobs: int = 2) -> None:
-    """Render the bestiary, train ERM and CAMAL where scenery gives the label away, and write the report.
+def demo(
+    out: Path = Path("runs/demo"), data: Path | None = None, seeds: int = 2, jobs: int = 2, budget: float = 10
+) -> None:
+    """Train plainly, with CAMAL and with Graft + CAMAL at equal compute, write the report, and say what was seen.
 
     Args:
-        out: directory of the study; the images go to its `bestiary`.
+        out: directory of the study.
+        data: a folder with labels.csv, masks and a column split; by default the bestiary is rendered, where scenery
+            gives the label away.
         seeds: runs of each method.
         jobs: runs at a time.
+        budget: compute of each run, in epochs of plain training.
     """
     from lookright.report import write_report
-    from lookright.study.demo import run_demo
+    from lookright.study.demo import run_demo, what_was_seen
 
-    print(f"Open {write_report(run_demo(out, seeds, jobs))}")
+    results = run_demo(out, data, seeds, jobs, budget)
+    print("", *what_was_seen(results), f"Open {write_report(out)}", sep="\n")
 
 
 def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:

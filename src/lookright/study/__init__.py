@@ -1,6 +1,6 @@
 """A grid of runs: methods × protocols × models × seeds."""
 
-from lookright.study.config import Study, read_study
-from lookright.study.study import collect_results, planned_directories, run_study
+import lazy_loader
 
-__all__ = ["Study", "collect_results", "planned_directories", "read_study", "run_study"]
+# Imported when first used, see __init__.pyi: a process that is to do runs should not import what plans them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
