@@ -95,3 +95,5 @@ def test_more_faithfulness_is_asked_for_by_the_setting_or_by_name():
     ]
     assert find_measure("lookright.metrics.BrierScore").kind == "classification"
     assert find_measure("lookright.metrics.evidence_accuracy").kind == "evidence"
+    assert find_measure("lookright.metrics.PxAP").kind == "alignment"
+    assert find_measure("lookright.metrics.max_sensitivity").kind == "faithfulness"

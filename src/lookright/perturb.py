@@ -167,17 +167,25 @@ def _conjugate_gradients(image: Tensor, known: Tensor, tolerance: float) -> Tens
     direction = residual / weight
     size = (residual * direction).sum((2, 3), keepdim=True)
     tiny = torch.finfo(size.dtype).tiny
+    found, left = solution.clone(), torch.arange(len(image), device=image.device)
     for step in range(4 * sum(image.shape[-2:])):
-        # Looking at a residual waits for the device.
-        if step % 8 == 0 and residual.abs().amax() <= tolerance:
-            break
+        # Looking at residuals waits for the device.
+        if step % 8 == 0:
+            is_open = residual.abs().amax((1, 2, 3)) > tolerance
+            found[left[~is_open]] = solution[~is_open]
+            left, unknown, solution, residual, direction, size = (
+                values[is_open] for values in (left, unknown, solution, residual, direction, size)
+            )
+            if len(left) == 0:
+                break
         product = unknown * (weight * direction - _sum_of_eight(direction))
         length = size / (direction * product).sum((2, 3), keepdim=True).clamp_min(tiny)
         solution = torch.addcmul(solution, length, direction)
         residual = torch.addcmul(residual, length, product, value=-1)
         last, size = size, (residual * residual / weight).sum((2, 3), keepdim=True)
         direction = residual / weight + size / last.clamp_min(tiny) * direction
-    return solution
+    found[left] = solution
+    return found
 
 
 def _sum_of_eight(image: Tensor) -> Tensor:

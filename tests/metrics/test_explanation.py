@@ -37,7 +37,9 @@ def test_max_sensitivity_against_a_loop(classifier, map):
         own = explain(classifier, image, target)
     generator = torch.Generator().manual_seed(0)
     noises = [0.1 * (2 * torch.rand(image.shape, generator=generator) - 1) for _ in range(4)]
-    found = max_sensitivity(classifier, image, own, target, explain=explain, radius=0.1, samples=4)
+    given = {"explain": explain, "radius": 0.1, "samples": 4}
+    found = max_sensitivity(classifier, image, own, target, **given)
+    torch.testing.assert_close(max_sensitivity(classifier, image, own, target, chunk_size=5, **given), found)
     for b in range(3):
         changes = []
         with evaluating(classifier):

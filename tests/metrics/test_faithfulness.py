@@ -299,3 +299,15 @@ def test_what_cannot_be_followed_is_refused(classifier, change, message):
         inspect.unwrap(deletion)(**arguments)
     with pytest.raises(InputError, match="percentages"):
         sufficiency(classifier, image, map, target, percentages=(0,))
+
+
+def test_agreement_with_quantus(classifier):
+    """Its pixel flipping is deletion, the first point left out; 24 values of three channels are eight pixels."""
+    quantus = pytest.importorskip("quantus")
+    image, map, target = inputs(batch=3, grid=(12, 10))
+    flipping = quantus.PixelFlipping(features_in_step=24, perturb_baseline=0.0, normalise=False, disable_warnings=True)
+    arrays = {"x_batch": image.numpy(), "y_batch": target.numpy(), "a_batch": map[:, None].numpy()}
+    with evaluating(classifier):
+        theirs = torch.tensor(flipping(model=classifier.model, device="cpu", softmax=True, **arrays))
+    ours = deletion(classifier, image, map, target, steps=15)
+    torch.testing.assert_close(ours[:, 1:], theirs.float(), atol=1e-5, rtol=0)

@@ -31,6 +31,7 @@ def max_sensitivity(
     radius: float = 0.02,
     samples: int = 10,
     generator: torch.Generator | None = None,
+    chunk_size: int = 128,
 ) -> Float[Tensor, " B"]:
     """max ‖A(x + δ) − A(x)‖ / ‖A(x)‖ over δ drawn uniformly from [−radius, radius] for each value: lower is better.
 
@@ -46,18 +47,25 @@ def max_sensitivity(
         radius: of the noise, in units of the normalised input.
         samples: how many δ are drawn.
         generator: of the noise; None draws the same for every call.
+        chunk_size: how many images are explained at a time, at least those of the batch.
     """
     require_between("radius", radius)
-    if samples < 1:
-        raise InputError(f"samples={samples}; expected 1 or more.")
+    for name, number in (("samples", samples), ("chunk_size", chunk_size)):
+        if number < 1:
+            raise InputError(f"{name}={number}; expected 1 or more.")
+    if len(image) == 0:
+        return map.new_empty(0)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     size = map.flatten(1).norm(dim=1)
     most = torch.zeros_like(size)
+    at_once = max(chunk_size // len(image), 1)
     with evaluating(classifier):
-        for _ in range(samples if len(image) else 0):
-            noise = 2 * torch.rand(image.shape, generator=generator, device=generator.device).to(image) - 1
-            change = explain(classifier, image + radius * noise, target) - map
-            most = torch.maximum(most, change.flatten(1).norm(dim=1))
+        for draws in torch.arange(samples).split(at_once):
+            drawn = [torch.rand(image.shape, generator=generator, device=generator.device) for _ in draws]
+            noisy = image + radius * (2 * torch.stack(drawn).to(image) - 1)
+            others = explain(classifier, noisy.flatten(0, 1), target.repeat(len(draws)))
+            change = others.view(len(draws), *map.shape) - map
+            most = torch.maximum(most, change.flatten(2).norm(dim=2).amax(0))
     return torch.where(size > 0, most / size, torch.nan)
 
 
