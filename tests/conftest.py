@@ -4,7 +4,8 @@ from jaxtyping import install_import_hook
 
 install_import_hook("lookright", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def fill_disk() -> Iterator[Callable[[bool], None]]:
+    """True: no file can hold more than 4 kB from now on, which stands for the end of the disk; False: as before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(full: bool) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096 if full else soft, hard))
+
+    yield fill
+    fill(False)
 
 
 def write_squares(folder: Path, images: int = 90, size: int = 32) -> Path:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 
 
@@ -46,7 +47,8 @@ def said_by_system(error: OSError) -> str:
     >>> said_by_system(PermissionError(13, "Permission denied", "/runs"))
     "The system refuses '/runs': Permission denied. What was finished is kept."
     """
-    where = f" {str(error.filename)!r}" if error.filename else ""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    where = f" {str(name)!r}" if name else ""
     return f"The system refuses{where}: {error.strerror or error}. What was finished is kept."
 
 

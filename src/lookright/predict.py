@@ -215,4 +215,5 @@ def _ignored(mask: Tensor) -> Tensor | None:
 def _write_overlay(image: Tensor, map: Tensor, path: Path) -> None:
     grown = functional.interpolate(minmax(relu(map[None]))[None], image.shape[-2:], mode="bilinear")[0, 0]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown.numpy())).save(path)
+    with replacing(path) as draft:
+        Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown.numpy())).save(draft)

@@ -9,6 +9,9 @@ from tempfile import TemporaryDirectory
 
 from lookright.errors import InputError
 
+DRAFT = 9
+"""Characters that follow the name of a file in that of its draft's folder."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -22,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: `path` is a pipe or a device, which a file must not replace.
-        OSError: `path` cannot be written, or is a folder with something in it.
+        OSError: `path` cannot be written, or is a folder with something in it. One that names no file names `path`.
 
     Example:
         >>> out = getfixture("tmp_path") / "table.csv"
@@ -38,14 +41,23 @@ def replacing(path: Path) -> Iterator[Path]:
     # A folder of its own leaves the permissions of what is written to its writer: a temporary file's are its owner's.
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         draft = Path(folder, path.name)
-        yield draft
+        try:
+            yield draft
+        except OSError as error:  # of a full disk, which does not say where
+            error.filename = error.filename or str(path)
+            raise
         draft.replace(path)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Delete the drafts in a folder that killed writers left; call it where no other process writes."""
-    for path in folder.iterdir():
-        if is_draft(path):
+def remove_drafts(folder: Path, suffixes: tuple[str, ...]) -> None:
+    """Delete the drafts that killed writers left in a folder and in the folders in it.
+
+    Args:
+        folder: in which no other process writes files with these suffixes.
+        suffixes: of the files whose drafts are meant, such as `.csv`.
+    """
+    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
+        if is_draft(path) and path.name[:-DRAFT].endswith(suffixes):
             shutil.rmtree(path, ignore_errors=True)
 
 

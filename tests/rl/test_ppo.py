@@ -200,18 +200,18 @@ def test_run_goes_on_by_itself_when_a_game_dies(run, config, tmp_path, monkeypat
 
 
 def test_run_whose_evaluation_died_goes_on_with_it(own_run, monkeypatch):
-    evaluate, model = ppo.evaluate, own_run / "model.safetensors"
+    measure, model = ppo.measure, own_run / "model.safetensors"
     trained, expected = model.stat().st_mtime_ns, (own_run / "result.json").read_text()
     (own_run / "result.json").unlink()
     calls = []
 
-    def die_once(run):
+    def die_once(run, agent):
         calls.append(run)
         if len(calls) == 1:
             raise EngineError("A game died.")
-        return evaluate(run)
+        return measure(run, agent)
 
-    monkeypatch.setattr(ppo, "evaluate", die_once)
+    monkeypatch.setattr(ppo, "measure", die_once)
     with pytest.warns(UserWarning, match=r"A game died\. This one goes on"):
         assert ppo.resume(own_run) == own_run
     assert calls == [own_run, own_run]

@@ -1,14 +1,16 @@
 """SIGKILL at the file operations of short runs, which are then taken up again: nothing is lost, nothing differs.
 
-    python tests/robust/kill.py --kills 120
+    python tests/robust/kill.py --kills 20 --record
 
-A run is killed before an operation: opening a file to write, renaming, making or removing a file or folder, wherever in
-the run's directory. Whoever repeats the command must get the weights, result and log of a run that nobody killed. Each
-run is a process of its own, forked from this one, which has imported everything.
+A run is killed, with all its processes, before an operation: opening a file to write, renaming, making or removing a
+file or folder, wherever in the run's directory. Whoever repeats the command must get the weights, result and log of a
+run that nobody killed. Each run is a process of its own, forked from this one, which has imported everything.
 """
 
 import argparse
 import json
+import mmap
+import multiprocessing
 import os
 import signal
 import sys
@@ -17,16 +19,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import safetensors
 import torch
 import yaml
+from reliability import as_table, record
 from test_inputs import SMALL, write_place
 
+from lookright.rl import environments
 from lookright.rl.agent_settings import parse_settings as parse_agent
 from lookright.rl.agent_study import finish_run as finish_agent
+from lookright.rl.evaluate import evaluate
+from lookright.study import executors
 from lookright.study.study import finish_run, run_study
 from lookright.training.settings import parse_settings
 
@@ -37,7 +44,7 @@ METHODS: dict[str, Any] = {
     "ALIGN": {"class_path": "ALIGN", "init_args": {"warmup": 1, "masker_warmup": 1, "classifier_steps": 2}},
 }
 CLASSIFIER = SMALL | {"epochs": 3, "checkpoint_every": 2, "faithfulness": "none"}
-AGENT = {"scenario": "basic", "method": "CAMAL", "total_timesteps": 32, "num_envs": 2, "num_steps": 8, "episodes": 1}
+AGENT = {"scenario": "basic", "method": "CAMAL", "total_timesteps": 16, "num_envs": 1, "num_steps": 8, "episodes": 1}
 AGENT |= {"num_minibatches": 2, "update_epochs": 1, "checkpoint_every": 1, "checkpoint_episodes": 0, "device": "cpu"}
 WRITES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "tempfile.mkdtemp", "shutil.rmtree")
 Work = Callable[[Path], object]
@@ -48,7 +55,9 @@ def classifier(method: Any) -> Work:
 
 
 def agent(out: Path) -> None:
-    if not (out / "result.json").is_file():
+    if (out / "result.json").is_file():
+        evaluate(out)
+    else:
         finish_agent(parse_agent({"out": str(out), **AGENT}))
 
 
@@ -65,11 +74,13 @@ def works() -> dict[str, Work]:
 
 
 def operations(out: Path, at: int | None) -> Callable[[], int]:
-    """Counts the operations in a folder from now on, and ends this process before one of them."""
-    count, inside = 0, str(out)
+    """Counts the operations in a folder from now on, and ends this group of processes before one of them."""
+    count, inside = mmap.mmap(-1, 8), str(out)  # shared with the processes that this one forks
+
+    def counted() -> int:
+        return int.from_bytes(count[:], "little")
 
     def hook(event: str, arguments: tuple) -> None:
-        nonlocal count
         if event == "open":
             path, mode, flags = arguments
             writes = bool(set(mode or "") & set("wax+")) or bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
@@ -78,12 +89,13 @@ def operations(out: Path, at: int | None) -> Callable[[], int]:
         else:
             return
         if writes and isinstance(path, str | os.PathLike) and os.path.abspath(os.fspath(path)).startswith(inside):
-            count += 1
-            if count == at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            number = counted() + 1
+            count[:] = number.to_bytes(8, "little")
+            if number == at:
+                os.killpg(0, signal.SIGKILL)
 
     sys.addaudithook(hook)
-    return lambda: count
+    return counted
 
 
 def in_a_process(work: Work, out: Path, at: int | None = None) -> tuple[bool, int]:
@@ -91,6 +103,7 @@ def in_a_process(work: Work, out: Path, at: int | None = None) -> tuple[bool, in
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
+        os.setpgid(0, 0)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         if at is not None:
@@ -124,12 +137,12 @@ def kept(out: Path) -> dict[str, Any]:
             found[name] = path.read_text()
         elif path.name == "results.csv":
             table = pd.read_csv(path)
-            found[name] = table[[column for column in table if "seconds" not in column]].to_csv()
+            found[name] = table[[column for column in table if "second" not in column]].to_csv()
     return found
 
 
 def without_times(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if "seconds" not in key}
+    return {key: value for key, value in values.items() if "second" not in key}
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
@@ -159,7 +172,6 @@ def kill_runs(name: str, work: Work, kills: int, until: float) -> dict[str, int]
         out = Path(f"{name} {place}")
         if in_a_process(work, out, place)[0]:
             continue  # the operations of several processes come in any order
-        time.sleep(1.5 if "study" in name else 0)  # processes whose parent was killed end by themselves
         counts["kills"] += 1
         if not in_a_process(work, out)[0]:
             counts["lost"] += 1
@@ -175,15 +187,21 @@ def kill_runs(name: str, work: Work, kills: int, until: float) -> dict[str, int]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=120)
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--kills", type=int, default=20, help="of each run; of more than there are operations, all")
+    parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--only", default="")
+    parser.add_argument("--record", action="store_true", help="write the table into docs/reliability.md")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     asked = {name: work for name, work in works().items() if chosen.only in name}
+    forked = multiprocessing.get_context("fork")  # what was imported need not be imported again
+    vars(executors)["multiprocessing"] = SimpleNamespace(
+        get_context=lambda _: forked, parent_process=multiprocessing.parent_process
+    )
+    vars(environments)["start_method"] = lambda _: "fork"
     columns = ("operations", "kills", "lost", "different", "leftovers")
-    print(f"| Run | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}", flush=True)
+    rows: list[list[object]] = [["Run", *columns]]
     total = dict.fromkeys(columns, 0)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
@@ -193,10 +211,14 @@ def main() -> None:
         Path("two.yaml").write_text(yaml.safe_dump(config | {"settings": CLASSIFIER}))
         until = time.monotonic() + chosen.seconds
         for name, work in asked.items():
-            counts = kill_runs(name, work, 6 if "study" in name and not chosen.only else chosen.kills // 6, until)
+            counts = kill_runs(name, work, chosen.kills, until)
             total = {key: total[key] + counts[key] for key in columns}
-            print(f"| {name} | {' | '.join(str(counts[key]) for key in columns)} |", flush=True)
-    print(f"| all | {' | '.join(str(total[key]) for key in columns)} |")
+            rows.append([name, *counts.values()])
+            print(rows[-1], flush=True)
+    rows.append(["all", *total.values()])
+    print(as_table(rows))
+    if chosen.record:
+        record("Kills", as_table(rows))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A hundred of them are tests. As a program, this draws as many as wanted and writes the table of docs/reliability.md:
 
-    python tests/robust/test_inputs.py --inputs 1200 --seed 1
+    python tests/robust/test_inputs.py --inputs 1200 --seed 1 --record
 """
 
 import argparse
@@ -12,7 +12,10 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import random
+import resource
+import select
 import shutil
 import signal
 import sys
@@ -35,6 +38,9 @@ from lookright.training.run import train
 
 SECONDS = 60
 """After which an input counts as a hang."""
+
+MEMORY = 8 * 2**30
+"""Bytes that an input of the program may take."""
 
 SMALL = {
     "model": "small_cnn",
@@ -432,6 +438,32 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def coordinates(*values: object) -> Callable[[Path], object]:
+    """A polygon of these in the annotations."""
+
+    def change(place: Path) -> None:
+        content = json.loads((place / "coco.json").read_text())
+        content["annotations"][0]["segmentation"] = [[*values]]
+        (place / "coco.json").write_text(json.dumps(content))
+
+    return change
+
+
+FOUND = [
+    Input(
+        "output places",
+        "a pipe",
+        lambda place: os.mkfifo(place / "pipe"),
+        ["data", "check", "data", "--weights", "pipe"],
+    ),
+    Input("output places", "a pipe", lambda place: os.mkfifo(place / "0.png"), ["explain", "run", PNG, "--out", "."]),
+    Input("settings", "more images than there are", lambda place: None, [*TRAIN, "--batch_size", "9" * 40]),
+    Input("settings", "more memory than there is", lambda place: None, [*TRAIN, "--curve_points", "9" * 40]),
+    Input("annotations", "no number", coordinates(2, 2, None, 2, 9, 9), ["data", "convert", "coco.json", "made"]),
+    Input("annotations", "a far point", coordinates(2, 2, 1e12, 2, 9, 9), ["data", "convert", "coco.json", "made"]),
+]
+"""By other seeds and by hand, one of each kind; all are refused."""
+
 FIXED = inputs(104, seed=0)
 
 
@@ -441,12 +473,73 @@ def test_an_input_is_done_or_refused_in_a_sentence(number, whole, tmp_path):
     assert found in ("done", "refused"), f"{FIXED[number].what}: {said}"
 
 
+USUAL = (
+    [*TRAIN, "--method", "SAGE"],
+    ["evaluate", "run"],
+    ["explain", "run", PNG],
+    ["predict", "run", "data"],
+    ["masks", "run"],
+    ["export", "run", "--format", "safetensors"],
+    ["report", "run"],
+    ["data", "check", "data"],
+    ["data", "sheet", "data"],
+    ["data", "convert", "coco.json", "made"],
+    ["study", "study.yaml"],
+    ["results", "runs/study"],
+    ["rl", "study", "agents.yaml"],
+)
+
+
+def import_all(whole: Path, place: Path) -> None:
+    """Do what is usual once, so that the processes that are forked from this one have all modules."""
+    for arguments in USUAL:
+        outcome(Input("usual", "", lambda place: None, arguments), whole, place)
+        shutil.rmtree(place)
+
+
+def outcome_apart(given: Input, whole: Path, place: Path) -> tuple[str, str]:
+    """As `outcome`, in a process of its own, which may hang, die or want all memory without harm to others."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(reading)
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        try:
+            found = outcome(given, whole, place)
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(found, pipe)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        in_time = select.select([pipe], [], [], SECONDS + 30)[0]
+        if not in_time:
+            os.kill(process, signal.SIGKILL)
+        told = pipe.read()
+    status = os.waitpid(process, 0)[1]
+    if told:
+        found, said = pickle.loads(told)
+        hungry = found == "refused" and any(word in said for word in ("MemoryError", "allocate", "memory"))
+        return ("traceback", said) if hungry else (found, said)
+    return ("traceback", f"the process died, status {status}") if in_time else ("hang", "")
+
+
+@pytest.mark.parametrize("given", FOUND, ids=lambda given: given.what.replace(" ", "-"))
+def test_what_was_found_once_is_refused(given, whole, tmp_path):
+    found, said = outcome(given, whole, tmp_path / "place")
+    assert found == "refused", said
+
+
 def run_program() -> None:
+    from reliability import as_table, record
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--first", type=int, default=0, help="leave out the inputs before this one")
+    parser.add_argument("--record", action="store_true", help="write the table into docs/reliability.md")
     chosen = parser.parse_args()
     counts: Counter[tuple[str, str]] = Counter()
     started = time.monotonic()
@@ -454,21 +547,27 @@ def run_program() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
         write_place(Path(folder, "whole"))
-        for number, given in enumerate(inputs(chosen.inputs, chosen.seed)):
-            if time.monotonic() - started > chosen.seconds:
+        import_all(Path(folder, "whole"), Path(folder, "place"))
+        for number, given in enumerate(inputs(chosen.inputs, chosen.seed)[chosen.first :], start=chosen.first):
+            begun = time.monotonic()
+            if begun - started > chosen.seconds:
                 break
-            found, said = outcome(given, Path(folder, "whole"), Path(folder, "place"))
+            found, said = outcome_apart(given, Path(folder, "whole"), Path(folder, "place"))
+            seconds = time.monotonic() - begun
             counts[given.kind, found] += 1
             if found not in ("done", "refused") or chosen.verbose:
                 line = said if chosen.verbose else "\n".join(said.splitlines()[-12:])
-                print(f"{found}: {number}, {given.kind}: {given.what}\n  {given.arguments}\n{line}", file=sys.stderr)
+                told = f"{found} in {seconds:.1f} s: {number}, {given.kind}: {given.what}\n  {given.arguments}\n{line}"
+                print(told, file=sys.stderr, flush=True)
             shutil.rmtree(folder + "/place")
     columns = ("done", "refused", "traceback", "hang", "outside", "lost")
-    print(f"| Kind | inputs | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
-    kinds = sorted({kind for kind, _ in counts})
-    for kind in [*kinds, None]:
+    rows: list[list[object]] = [["Kind", "inputs", *columns]]
+    for kind in [*sorted({kind for kind, _ in counts}), None]:
         row = [sum(n for (k, f), n in counts.items() if kind in (k, None) and f == column) for column in columns]
-        print(f"| {kind or 'all'} | {sum(row)} | {' | '.join(map(str, row))} |")
+        rows.append([kind or "all", sum(row), *row])
+    print(as_table(rows))
+    if chosen.record:
+        record("Bad inputs", as_table(rows))
 
 
 if __name__ == "__main__":

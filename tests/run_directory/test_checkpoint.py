@@ -1,5 +1,3 @@
-import resource
-
 import pytest
 import torch
 
@@ -52,14 +50,11 @@ def test_a_damaged_or_foreign_file_is_refused_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("write", ["checkpoint", "weights"])
-def test_a_full_disk_is_the_systems_error_and_keeps_what_was_there(tmp_path, write):
+def test_a_full_disk_is_the_systems_error_and_keeps_what_was_there(tmp_path, write, fill_disk):
     path, model = tmp_path / "file", torch.nn.Linear(100, 100)
     path.write_bytes(b"before")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # stands for the end of the disk
-    try:
-        with pytest.raises(OSError, match="too large"):
-            write_checkpoint(path, model.state_dict()) if write == "checkpoint" else save_model(path, model, {})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    fill_disk(True)
+    with pytest.raises(OSError, match="too large"):
+        write_checkpoint(path, model.state_dict()) if write == "checkpoint" else save_model(path, model, {})
+    fill_disk(False)
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"before"]

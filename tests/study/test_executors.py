@@ -1,4 +1,4 @@
-import os
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lookright.errors import InputError
 from lookright.study.executors import execute
 
 WORK_FOR_EVER = """
@@ -18,13 +17,16 @@ def work(path):
     time.sleep(600)
 
 if __name__ == "__main__":
-    list(execute(work, sys.argv[1:], jobs=2))
+    list(execute(work, sys.argv[1:], None, jobs=2))
 """
 
 
-def test_a_process_that_dies_is_reported():
-    with pytest.raises(InputError, match="A process that worked on a run died"):
-        list(execute(os._exit, [1], jobs=2))
+def test_a_process_that_dies_takes_no_other_task_with_it(monkeypatch):
+    """With `eval` as the work, the tasks are expressions; processes are forked, which is sooner done."""
+    forked = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: forked)
+    tasks = ["1", "__import__('os')._exit(1)", "2", "3", "4", "5"]
+    assert sorted(execute(eval, tasks, lambda task: "died", jobs=2), key=str) == [1, 2, 3, 4, 5, "died"]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes end")

@@ -148,6 +148,8 @@ def test_a_damaged_run_does_not_stop_the_others(config, finished, tmp_path, caps
     assert lines[0].startswith("runs/given/ERM/seed-0  failed: Cannot read")
     assert [line.split("  ")[1] for line in lines[1:4]] == ["finished"] * 3
     assert lines[4] == "1 failed, 3 finished"
+    assert main(["study", "status", str(tmp_path / "out"), "--watch", "0.1"]) == 0  # until nothing is left to do
+    assert "1 failed, 3 finished" in capsys.readouterr().out
 
 
 def test_the_states_of_runs(config, tmp_path):

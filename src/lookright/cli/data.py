@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from lookright.replacing import replacing
+
 
 def bestiary(
     out: Path,
@@ -73,7 +75,8 @@ def check(folder: Path, html: Path | None = None, weights: Path | None = None) -
         write_html(checked, html)
         print(html)
     if weights is not None:
-        checked.weights.to_csv(weights, index=False)
+        with replacing(weights) as draft:
+            checked.weights.to_csv(draft, index=False)
         print(weights)
 
 

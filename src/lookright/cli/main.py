@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug, trusts = "--debug" in arguments, "--trust" in arguments
     arguments = [argument for argument in arguments if argument not in ("--debug", "--trust")]
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    threading.excepthook = _show_end_of_thread
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # --method my_method.MyMethod; at the end, so that it hides no package
     try:
@@ -132,6 +134,11 @@ def _readable(error: Exception) -> str:
     from lookright.run_directory.settings_file import readable
 
     return readable(error)
+
+
+def _show_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Of TensorBoard's that writes, for one; whoever waits for a thread has its exception, too."""
+    _show_warning(f"{ended.exc_type.__name__} in the background: {ended.exc_value}")
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

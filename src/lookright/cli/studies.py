@@ -40,14 +40,19 @@ def study(config: Path, out: Path | None = None, executor: Literal["local", "ray
     print(f"{out / 'results.csv'}\nWrite the report with: lookright report {out}")
 
 
-def status(directory: Path) -> None:
+def status(directory: Path, watch: float = 0) -> None:
     """Tell of each run of a study whether it is finished, running, failed (and why), interrupted or waiting.
 
     Args:
         directory: of the study.
+        watch: look again every so many seconds, until nothing is left to do; 0 looks once.
     """
-    from collections import Counter
+    import time
 
+    from rich.live import Live
+    from rich.text import Text
+
+    from lookright.errors import require_between
     from lookright.study.status import run_states
     from lookright.trust import require_trusted
     from lookright.yaml_file import read_yaml
@@ -63,11 +68,24 @@ def status(directory: Path) -> None:
         from lookright.study import planned_directories
 
         outs = planned_directories(path, directory)
+    require_between("watch", watch, 0, 86400)
     states = dict(run_states(directory, outs))
-    for name, state in states.items():
-        print(f"{name}  {state}")
+    if not watch:
+        print(_as_lines(states))
+        return
+    with Live(Text(_as_lines(states)), auto_refresh=False, vertical_overflow="visible") as shown:
+        while any(state in ("running", "waiting", "interrupted") for state in states.values()):
+            time.sleep(watch)
+            states = dict(run_states(directory, outs))
+            shown.update(Text(_as_lines(states)), refresh=True)
+
+
+def _as_lines(states: dict[str, str]) -> str:
+    from collections import Counter
+
     counts = Counter(state.partition(":")[0] for state in states.values())
-    print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    total = ", ".join(f"{number} {state}" for state, number in counts.items())
+    return "\n".join([*(f"{name}  {state}" for name, state in states.items()), total])
 
 
 def report(directory: Path, out: Path | None = None) -> None:

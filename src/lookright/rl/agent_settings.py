@@ -55,15 +55,15 @@ class PPOSettings(Checked):
     method: Method = field(default_factory=ERM)
     name: str | None = None
     seed: int = within(0, least=0, most=2**32 - 1)
-    total_timesteps: int = within(10_000_000, least=1)
+    total_timesteps: int = within(10_000_000, least=1, most=10**12)
     learning_rate: float = within(2.5e-4, least=0, most=1e4)
     num_envs: int = within(8, least=1, most=1024)
-    num_steps: int = within(128, least=1)
+    num_steps: int = within(128, least=1, most=10**5)
     anneal_lr: bool = True
     gamma: float = within(0.99, least=0, most=1)
     gae_lambda: float = within(0.95, least=0, most=1)
     num_minibatches: int = within(4, least=1)
-    update_epochs: int = within(4, least=1)
+    update_epochs: int = within(4, least=1, most=10**4)
     norm_adv: bool = True
     clip_coef: float = within(0.1, least=0)
     clip_vloss: bool = True
@@ -72,9 +72,9 @@ class PPOSettings(Checked):
     max_grad_norm: float = within(0.5, above=0)
     target_kl: float | None = within(None, above=0)
     bootstrap_truncated: bool = True
-    checkpoint_every: int = within(20, least=1)
-    checkpoint_episodes: int = within(4, least=0)
-    episodes: int = within(20, least=1)
+    checkpoint_every: int = within(20, least=1, most=10**9)
+    checkpoint_episodes: int = within(4, least=0, most=10**5)
+    episodes: int = within(20, least=1, most=10**5)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

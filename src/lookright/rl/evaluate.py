@@ -20,7 +20,7 @@ from lookright.replacing import replacing
 from lookright.rl.agent_settings import PPOSettings, instantiate, read_settings
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.policy import NatureCNN, Policy, as_image
-from lookright.run_directory import none_for_nan, read_facts, read_json, read_weights, write_json
+from lookright.run_directory import none_for_nan, only_writer, read_facts, read_json, read_weights, write_json
 
 EVALUATION_SEED = 1_000_003
 """Of the episodes of every evaluation, so that all agents of a scenario meet the same ones; no training uses it."""
@@ -221,11 +221,17 @@ def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
         The content of `result.json`.
 
     Raises:
-        InputError: no run, one without weights, or less than one episode.
+        InputError: no run, one without weights or that another process is writing, or less than one episode.
     """
     if episodes is not None and episodes < 1:
         raise InputError(f"episodes = {episodes}; expected 1 or more.")
     agent = load_agent(run)
+    with only_writer(run):
+        return measure(run, agent, episodes)
+
+
+def measure(run: Path, agent: TrainedAgent, episodes: int | None = None) -> dict[str, Any]:
+    """As `evaluate`, by the run's only writer."""
     settings = agent.settings
     if settings.device != "cpu" and torch.cuda.is_available():
         agent.classifier.to("cuda")

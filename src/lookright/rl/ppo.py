@@ -26,10 +26,9 @@ from lookright.batch import Batch
 from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
-from lookright.replacing import remove_drafts
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
-from lookright.rl.evaluate import evaluate, evaluate_policy, summary
+from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.run_directory import (
     MetricsLog,
@@ -104,7 +103,6 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out), trusting():  # what the user asked for
         require_empty(settings.out)
-        remove_drafts(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         return _run(settings.out)
 
@@ -121,7 +119,6 @@ def resume(out: Path) -> Path:
     with only_writer(out):
         if (out / "result.json").is_file():
             raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
-        remove_drafts(out)
         return _run(out)
 
 
@@ -134,7 +131,7 @@ def _run(out: Path) -> Path:
                 game = settings.scenario, settings.num_envs, settings.targets, "mask" in settings.method.needs
                 with closing(vectorised(*game)) as environments:
                     _learn(settings, environments)
-            evaluate(out)
+            measure(out, load_agent(out))
             break
         except EngineError as error:
             if attempt == ATTEMPTS - 1:

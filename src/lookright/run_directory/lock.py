@@ -1,28 +1,36 @@
-"""One process at a time writes a run."""
+"""One process at a time writes a run or a study."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from lookright.errors import InputError
-from lookright.replacing import is_draft
+from lookright.replacing import is_draft, remove_drafts
 
 LOCK = ".lock"
+
+PATIENCE = 2.0
+"""Seconds to wait for a lock: whoever asks whether a run is being written holds it for a moment."""
+
+SUFFIXES = (".ckpt", ".csv", ".json", ".npz", ".safetensors", ".yaml")
+"""Of the files that only the holder of a lock writes; reports, films and exports are written without it."""
 
 
 @contextmanager
 def only_writer(out: Path) -> Iterator[None]:
-    """Keeps other processes from writing the run meanwhile; a process that dies lets go.
+    """Keeps other processes from writing a run or a study meanwhile; a process that dies lets go.
+
+    The drafts that it left are deleted.
 
     Args:
-        out: directory of the run, which exists.
+        out: directory of the run or study, which exists.
 
     Raises:
-        InputError: another process is writing the run.
+        InputError: another process is writing there.
     """
-    lock = FileLock(out / LOCK, timeout=0)
+    lock = FileLock(out / LOCK, timeout=PATIENCE)
     try:
         lock.acquire()
     except Timeout:
@@ -30,9 +38,16 @@ def only_writer(out: Path) -> Iterator[None]:
             f"Another process is writing {str(out)!r}. Wait until it is done, or give another --out."
         ) from None
     try:
+        remove_drafts(out, SUFFIXES)
         yield
     finally:
         lock.release()
+
+
+def remove_leftovers(out: Path) -> None:
+    """Delete the drafts that a killed writer left in a run or study, unless another process writes there now."""
+    with suppress(InputError, OSError), only_writer(out):
+        pass
 
 
 def require_empty(out: Path) -> None:

@@ -15,7 +15,8 @@ import pandas as pd
 
 from lookright.errors import InputError, said_by_system
 from lookright.replacing import replacing
-from lookright.run_directory import write_json
+from lookright.run_directory import only_writer, write_json
+from lookright.run_directory.lock import remove_leftovers
 from lookright.study.executors import Executor, execute
 from lookright.study.status import FAILURES, is_finished
 from lookright.yaml_file import read_yaml
@@ -132,7 +133,8 @@ def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], j
                 )
     out.mkdir(parents=True, exist_ok=True)
     if config.resolve() != (out / "study.yaml").resolve():
-        shutil.copyfile(config, out / "study.yaml")
+        with replacing(out / "study.yaml") as draft:
+            shutil.copyfile(config, draft)
 
 
 def do_missing(
@@ -154,25 +156,31 @@ def do_missing(
         jobs: runs at a time.
 
     Raises:
-        InputError: some runs failed.
+        InputError: some runs failed, or another process does the study.
     """
-    missing = [run for run in runs if not is_finished(Path(run.out))]
-    print(f"{len(runs)} runs, {len(runs) - len(missing)} of them finished", file=sys.stderr)
-    table = collect()
-    failures: dict[str, str] = {}
-    write_json(out / FAILURES, failures)
-    for done, (run_out, error) in enumerate(execute(partial(_attempt, work), missing, executor, jobs), start=1):
-        if error:
-            failures[Path(run_out).relative_to(out).as_posix()] = error
-            write_json(out / FAILURES, failures)
-        print(f"[{done}/{len(missing)}] {run_out}: {error or 'finished'}", file=sys.stderr)
+    with only_writer(out):
+        missing = [run for run in runs if not is_finished(Path(run.out))]
+        for run in runs:
+            if run not in missing:
+                remove_leftovers(Path(run.out))
+        print(f"{len(runs)} runs, {len(runs) - len(missing)} of them finished", file=sys.stderr)
         table = collect()
-    if failures:
-        first = next(": ".join(failure) for failure in failures.items())
-        raise InputError(
-            f"{len(failures)} of {len(runs)} runs failed, the first: {first} See all with lookright study status {out}."
-        )
-    return table
+        failures: dict[str, str] = {}
+        write_json(out / FAILURES, failures)
+        attempts = execute(partial(_attempt, work), missing, _died, executor, jobs)
+        for done, (run_out, error) in enumerate(attempts, start=1):
+            if error:
+                failures[Path(run_out).relative_to(out).as_posix()] = error
+                write_json(out / FAILURES, failures)
+            print(f"[{done}/{len(missing)}] {run_out}: {error or 'finished'}", file=sys.stderr)
+            table = collect()
+        if failures:
+            first = next(": ".join(failure) for failure in failures.items())
+            raise InputError(
+                f"{len(failures)} of {len(runs)} runs failed, the first: {first} "
+                f"See all with lookright study status {out}."
+            )
+        return table
 
 
 def write_table(table: pd.DataFrame, out: Path) -> pd.DataFrame:
@@ -180,6 +188,13 @@ def write_table(table: pd.DataFrame, out: Path) -> pd.DataFrame:
     with replacing(out / "results.csv") as draft:
         table.to_csv(draft, index=False, float_format="%.6g")
     return table
+
+
+def _died(settings: jsonargparse.Namespace) -> tuple[str, str]:
+    return str(settings.out), (
+        "The process that worked on it died, which may be for want of memory. The same command goes on from its last "
+        "checkpoint; fewer --jobs need less."
+    )
 
 
 def _attempt(work: Callable[[jsonargparse.Namespace], Any], settings: jsonargparse.Namespace) -> tuple[str, str]:

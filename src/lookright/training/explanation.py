@@ -13,6 +13,7 @@ from lookright.attribution.maps import explain_prediction
 from lookright.classifier import evaluating
 from lookright.data.images import read_image
 from lookright.errors import InputError
+from lookright.replacing import replacing
 from lookright.training.run import TrainedRun
 
 COLOURS = "inferno"
@@ -59,5 +60,6 @@ def explain_images(run: TrainedRun, images: Sequence[Path], out: Path, map: str 
         caption = f"{run.classes[int(output.logits.argmax(1))]} {confidence:.0%}"
         ImageDraw.Draw(picture).text((4, height + 3), caption, fill="black")
         paths.append(out / f"{name}.png")
-        picture.save(paths[-1])
+        with replacing(paths[-1]) as draft:
+            picture.save(draft)
     return paths

@@ -3,7 +3,9 @@
 import copy
 import math
 import sys
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +163,7 @@ class TrainingLoop:
             total=total - done,
             disable=not (self.fabric.is_global_zero and sys.stderr.isatty()),
         )
-        with noticing_signals() as request:
+        with self._ending_loggers(), noticing_signals() as request:
             for number, batch in enumerate(shown, start=done + 1):
                 if validation is not None and patience and self.progress.waited >= patience:
                     break
@@ -224,8 +226,24 @@ class TrainingLoop:
     def _log(self, step: int, figures: Mapping[str, float]) -> None:
         if self.fabric.is_global_zero:
             self.log.log_metrics(figures, step)
-            for logger in self.loggers:
-                logger.log_metrics(dict(figures), step)
+            self._to_loggers(lambda logger: logger.log_metrics(dict(figures), step))
+
+    def _to_loggers(self, say: Callable[[Logger], None]) -> None:
+        for logger in [*self.loggers]:
+            try:
+                say(logger)
+            except Exception as error:  # of a full disk, or a server that is gone; metrics.csv has the figures
+                self.loggers.remove(logger)
+                what = " ".join(str(error.__cause__ or error).split())
+                warnings.warn(f"{type(logger).__name__} gets no more figures: {what}", stacklevel=2)
+
+    @contextmanager
+    def _ending_loggers(self) -> Iterator[None]:
+        """A logger that is not told the end keeps a thread and a file."""
+        try:
+            yield
+        finally:
+            self._to_loggers(lambda logger: logger.finalize("success"))
 
     @torch.no_grad()
     def _validate(self, validation: DataLoader) -> None:

@@ -13,7 +13,7 @@ from lookright.data.protocols import ORACLE_SPLIT, UNTESTED_SPLITS
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.measures import MEASURES, find_measure
-from lookright.run_directory import read_facts, read_json, write_json
+from lookright.run_directory import only_writer, read_facts, read_json, write_json
 from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
 from lookright.training.open_set import open_set_summary, training_class_means
@@ -49,15 +49,11 @@ def evaluate_run(
 
     Raises:
         InputError: as `load_data`, there is no split to evaluate, `splits` names an open-set split without one to
-            compare it with, `out` has the result of another map, or it is the run's directory and `data` is not the
-            run's.
+            compare it with, `out` has the result of another map or is written by another process, or it is the run's
+            directory and `data` is not the run's.
     """
     settings, map = run.settings, map or run.settings.evaluation.map
     out = out or run.directory
-    path = out / "result.json"
-    result = read_json(path, {"map": str, "splits": dict}) if path.is_file() else _describe(run, map)
-    if result["map"] != map:
-        raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
     folder, open_set = data or settings.data, settings.protocol.open_set_splits
     asked = [split for split in splits or () if split in open_set]
     if splits is not None and asked:
@@ -84,53 +80,62 @@ def evaluate_run(
             f"{str(folder)!r} is not the data that the run {str(run.directory)!r} was trained on, or has changed "
             "since: its results would take the place of the run's own. Give --out another directory."
         )
-    use_gpu = accelerator != "cpu" and settings.machine.accelerator != "cpu" and torch.cuda.is_available()
-    device = "cuda" if use_gpu else "cpu"
-    last_step = load_last_step(run).to(device) if has_oracle else None
-    classifier = run.classifier.to(device)
-    evaluations = {}
-    for split in splits:
-        evaluations[split] = evaluation = evaluate_split(
-            classifier,
-            loaded,
-            split,
-            run.preprocessing,
-            map=map,
-            faithfulness=settings.evaluation.faithfulness,
-            faithfulness_images=settings.evaluation.faithfulness_images,
-            steps=settings.evaluation.curve_points,
-            budget=settings.evaluation.curve_budget,
-            evidence=settings.evaluation.evidence,
-            further=settings.evaluation.measures,
-        )
-        write_evaluation(
-            evaluation, loaded, split, out / "evaluation", settings.images.size, settings.evaluation.gallery
-        )
-        result["splits"][split] = evaluation.summary()
-    rows = [find_measure(name) for name in settings.evaluation.measures]
-    if rows:
-        result["measures"] = {row.name: row.described() for row in rows if row.name not in MEASURES}
-    result["common_share"] = _common_share(classifier)
-    known = [split for split in splits if split not in open_set]
-    tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
-    opened = [split for split in splits if split in open_set]
-    if opened:
-        training = loaded if splits is None and is_own else load(folder if is_own else settings.data, splits=["train"])
-        means = training_class_means(classifier, training, run.preprocessing)
-        known_tests = [tests[split] for split in known if split in tests]
-        for split in opened:
-            result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
-    if settings.protocol.bona_fide is not None:
-        for split, evaluation in tests.items():
-            of_attacks = attack_summary([*tests.values()], evaluation, run.classes, settings.protocol.bona_fide)
-            result["splits"][split] |= of_attacks
-    if last_step:
-        result["last_step"] = {
-            split: split_accuracy(last_step, loaded, split, run.preprocessing) for split in (ORACLE_SPLIT, *known)
-        }
-    loaded.samples.require_unchanged()
-    write_json(path, result)
-    return result
+    out.mkdir(parents=True, exist_ok=True)
+    with only_writer(out):
+        path = out / "result.json"
+        result = read_json(path, {"map": str, "splits": dict}) if path.is_file() else _describe(run, map)
+        if result["map"] != map:
+            raise InputError(f"{str(path)!r} is about the map {result['map']}. Give --out another directory for {map}.")
+        use_gpu = accelerator != "cpu" and settings.machine.accelerator != "cpu" and torch.cuda.is_available()
+        device = "cuda" if use_gpu else "cpu"
+        last_step = load_last_step(run).to(device) if has_oracle else None
+        classifier = run.classifier.to(device)
+        evaluations = {}
+        for split in splits:
+            evaluations[split] = evaluation = evaluate_split(
+                classifier,
+                loaded,
+                split,
+                run.preprocessing,
+                map=map,
+                faithfulness=settings.evaluation.faithfulness,
+                faithfulness_images=settings.evaluation.faithfulness_images,
+                steps=settings.evaluation.curve_points,
+                budget=settings.evaluation.curve_budget,
+                evidence=settings.evaluation.evidence,
+                further=settings.evaluation.measures,
+            )
+            result["splits"][split] = evaluation.summary()
+        rows = [find_measure(name) for name in settings.evaluation.measures]
+        if rows:
+            result["measures"] = {row.name: row.described() for row in rows if row.name not in MEASURES}
+        result["common_share"] = _common_share(classifier)
+        known = [split for split in splits if split not in open_set]
+        tests = {split: evaluations[split] for split in splits if split not in UNTESTED_SPLITS}
+        opened = [split for split in splits if split in open_set]
+        if opened:
+            training = (
+                loaded if splits is None and is_own else load(folder if is_own else settings.data, splits=["train"])
+            )
+            means = training_class_means(classifier, training, run.preprocessing)
+            known_tests = [tests[split] for split in known if split in tests]
+            for split in opened:
+                result["splits"][split] |= open_set_summary(known_tests, evaluations[split], means)
+        if settings.protocol.bona_fide is not None:
+            for split, evaluation in tests.items():
+                of_attacks = attack_summary([*tests.values()], evaluation, run.classes, settings.protocol.bona_fide)
+                result["splits"][split] |= of_attacks
+        if last_step:
+            result["last_step"] = {
+                split: split_accuracy(last_step, loaded, split, run.preprocessing) for split in (ORACLE_SPLIT, *known)
+            }
+        loaded.samples.require_unchanged()  # before anything is written
+        for split, evaluation in evaluations.items():
+            write_evaluation(
+                evaluation, loaded, split, out / "evaluation", settings.images.size, settings.evaluation.gallery
+            )
+        write_json(path, result)
+        return result
 
 
 def _require_known_split(settings: RunSettings, folder: Path, asked: str, splits: Sequence[str]) -> None:

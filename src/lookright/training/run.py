@@ -22,7 +22,6 @@ from lookright.errors import InputError
 from lookright.interruption import Interrupted
 from lookright.methods.group_dro import count_groups
 from lookright.methods.stochastic import add_to_seeds
-from lookright.replacing import remove_drafts
 from lookright.run_directory import (
     environment,
     only_writer,
@@ -89,7 +88,6 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out):
         require_empty(settings.out)
-        remove_drafts(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
         _train_before(settings, data, classifier)
@@ -109,7 +107,6 @@ def resume(out: Path) -> TrainedRun:
     with only_writer(out) if rank() == 0 else nullcontext():
         if (out / "model.safetensors").is_file():
             raise InputError(f"The run {str(out)!r} is finished. Evaluate it, or train a new one with another --out.")
-        remove_drafts(out)
         data = _load_training_data(settings)
         path = out / "environment.json"
         if path.is_file():
@@ -276,7 +273,6 @@ def _train_before(settings: RunSettings, data: RunData, classifier: Classifier) 
         schedule = replace(settings.schedule, epochs=epochs, budget=0.0, patience=0, select="last")
         first = replace(settings, out=out, method=method, schedule=schedule)
         out.mkdir(exist_ok=True)
-        remove_drafts(out)
         checkpoint = out / "last.ckpt"
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             to_train, preprocessing = _build(first, data)

@@ -57,8 +57,8 @@ class OptimisationSettings(Group):
             arguments, such as `{class_path: lookright.tasks.CrossEntropy, init_args: {label_smoothing: 0.1}}`.
     """
 
-    batch_size: int = within(64, least=1)
-    accumulate: int = within(1, least=1)
+    batch_size: int = within(64, least=1, most=10**6)
+    accumulate: int = within(1, least=1, most=10**6)
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
     lr: float = within(1e-3, least=0, most=1e4)
     weight_decay: float = within(0.01, least=0, most=1e4)
@@ -88,11 +88,11 @@ class ScheduleSettings(Group):
     """
 
     epochs: int = within(20, least=1, most=10**6)
-    budget: float = within(0.0, least=0)
+    budget: float = within(0.0, least=0, most=10**6)
     lr_warmup: float = within(0.1, least=0, most=1)
-    patience: int = within(0, least=0)
+    patience: int = within(0, least=0, most=10**6)
     select: Literal["best", "last"] = "best"
-    checkpoint_every: int = within(0, least=0)
+    checkpoint_every: int = within(0, least=0, most=10**9)
 
 
 @dataclass
@@ -115,7 +115,7 @@ class MachineSettings(Group):
     cache: float = within(4.0, least=0)
     workers: int = within(2, least=0, most=1024)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: int = within(1, least=1)
+    devices: int = within(1, least=1, most=1024)
     loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
 
 
@@ -140,10 +140,10 @@ class EvaluationSettings(Group):
 
     evaluate: bool = True
     map: str = "class_map"
-    gallery: int = within(24, least=0)
+    gallery: int = within(24, least=0, most=10**5)
     faithfulness: Literal["none", "curves", "all"] = "curves"
-    faithfulness_images: int = within(0, least=0)
-    curve_points: int = within(16, least=1)
+    faithfulness_images: int = within(0, least=0, most=10**9)
+    curve_points: int = within(16, least=1, most=1024)
     curve_budget: float = within(1.0, least=0, most=1)
     evidence: bool = True
     measures: list[str] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """What every reader of a format gives: images, and what is marked in each."""
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from PIL import Image, ImageDraw
 from lookright.errors import InputError
 
 MOST_PIXELS = 100_000_000
+
+FURTHEST = 1_000_000
+"""Pixels from an image's corner to a point that is marked; whoever draws may leave the image, but not by more."""
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Format:
 def polygon(points: list[tuple[float, float]], height: int, width: int) -> Bool[np.ndarray, "H W"]:
     """The pixels of a polygon, its outline included."""
     require_size(height, width)
+    require_coordinates(value for point in points for value in point)
     canvas = Image.new("1", (width, height))
     if len(points) >= 2:
         ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in points], fill=1, outline=1)
@@ -61,6 +66,7 @@ def polygon(points: list[tuple[float, float]], height: int, width: int) -> Bool[
 def rectangle(x0: float, y0: float, x1: float, y1: float, height: int, width: int) -> Bool[np.ndarray, "H W"]:
     """The pixels whose centres lie between two corners."""
     require_size(height, width)
+    require_coordinates((x0, y0, x1, y1))
     mask = np.zeros((height, width), bool)
     left, right = sorted((max(round(x0), 0), max(round(x1), 0)))
     top, bottom = sorted((max(round(y0), 0), max(round(y1), 0)))
@@ -90,6 +96,17 @@ def require_size(height: int, width: int) -> None:
     """
     if height < 1 or width < 1 or height * width > MOST_PIXELS:
         raise InputError(f"An image of {width} by {height} pixels is claimed; expected 1 to {MOST_PIXELS:,} pixels.")
+
+
+def require_coordinates(values: Iterable[object]) -> None:
+    """Refuse places that no image has: what draws them would take all memory, or end this process.
+
+    Raises:
+        InputError: no number, one that is not finite, or one beyond `FURTHEST`.
+    """
+    for value in values:
+        if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > FURTHEST:
+            raise InputError(f"A coordinate {value!r}; expected numbers of pixels, at most {FURTHEST:,}.")
 
 
 def union(masks: Mapping[str, Shaped[np.ndarray, "H W"]], name: str, mask: Shaped[np.ndarray, "H W"]) -> dict:

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from lookright.data.formats.annotated import Annotated, Format, rectangle, require_size, runs, union, within
+from lookright.data.formats.annotated import (
+    Annotated,
+    Format,
+    rectangle,
+    require_coordinates,
+    require_size,
+    runs,
+    union,
+    within,
+)
 from lookright.data.formats.json_file import is_json_with, read_json
 from lookright.errors import InputError
 
@@ -46,23 +55,50 @@ def read(path: Path) -> Iterator[Annotated]:
 
 def _mask(annotation: dict, height: int, width: int) -> Bool[np.ndarray, "H W"]:
     segmentation = annotation.get("segmentation")
-    if not segmentation:  # of detection sets, and of strokes too thin for a polygon
+    if isinstance(segmentation, dict):
+        if list(segmentation["size"]) != [height, width]:
+            raise InputError(f"A segmentation of size {segmentation['size']}; its image has [{height}, {width}].")
+        counts = segmentation["counts"]
+        counts = counts if isinstance(counts, list) else run_lengths(counts)
+        return runs(counts, height * width).reshape(width, height).T
+    polygons = [points for points in segmentation or () if len(points) >= 6]
+    if not polygons:  # of detection sets, and of strokes too thin for a polygon
         x, y, box_width, box_height = annotation["bbox"]
         return rectangle(x, y, x + box_width, y + box_height, height, width)
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
-        _require_canvas(segmentation, height, width)
-        return runs(segmentation["counts"], height * width).reshape(width, height).T
+    for points in polygons:
+        require_coordinates(points)
     from pycocotools import mask as coco
 
-    if isinstance(segmentation, dict):
-        _require_canvas(segmentation, height, width)
-        return coco.decode(segmentation).astype(bool)
-    return coco.decode(coco.merge(coco.frPyObjects(segmentation, height, width))).astype(bool)
+    return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
 
 
-def _require_canvas(segmentation: dict, height: int, width: int) -> None:
-    if list(segmentation["size"]) != [height, width]:
-        raise InputError(f"A segmentation of size {segmentation['size']}; its image has [{height}, {width}].")
+def run_lengths(packed: str) -> list[int]:
+    """The run lengths in a compressed string.
+
+    Each is a number of digits of five bits, the lowest first, with a sixth bit where more follow and the fifth of the
+    last as its sign; from the fourth on it is the difference to the one before last.
+
+    Raises:
+        InputError: a number is larger than any image.
+
+    >>> run_lengths("T32j2Z3")
+    [100, 2, 90, 108]
+    """
+    counts: list[int] = []
+    value = place = 0
+    for character in packed:
+        digit = ord(character) - 48
+        value |= (digit & 31) << place
+        place += 5
+        if digit & 32:
+            if place > 40:
+                raise InputError("A compressed segmentation is damaged; export it again.")
+            continue
+        if digit & 16:
+            value -= 1 << place
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = place = 0
+    return counts
 
 
 FORMAT = Format(
