@@ -1,1 +1,1 @@
-collect_ignore = ["kill.py", "memory.py", "ray_nodes.py", "reliability.py"]  # programs
+collect_ignore = ["kill.py", "memory.py", "reliability.py"]  # programs
