@@ -5,7 +5,7 @@ from typing import Literal
 
 
 def demo(
-    out: Path = Path("runs/demo"), data: Path | None = None, seeds: int = 2, jobs: int = 2, budget: float = 10
+    out: Path = Path("runs/demo"), data: Path | None = None, seeds: int = 3, jobs: int = 2, budget: float = 8
 ) -> None:
     """Train plainly, with CAMAL and with Graft + CAMAL at equal compute, write the report, and say what was seen.
 

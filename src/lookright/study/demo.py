@@ -40,9 +40,9 @@ SETTINGS = {
 def run_demo(
     out: Path,
     data: Path | None = None,
-    seeds: int = 2,
+    seeds: int = 3,
     jobs: int = 2,
-    budget: float = 10,
+    budget: float = 8,
     images_per_pair: int = 10,
     images_at_home: int = 300,
 ) -> pd.DataFrame:
