@@ -99,7 +99,7 @@ def require_size(height: int, width: int) -> None:
 
 
 def require_coordinates(values: Iterable[object]) -> None:
-    """Refuse places that no image has: what draws them would take all memory, or end this process.
+    """Refuse places that no image has, before anything draws them.
 
     Raises:
         InputError: no number, one that is not finite, or one beyond `FURTHEST`.
