@@ -99,7 +99,7 @@ def test_coco_polygons_and_boxes(tmp_path):
     assert same(found["6.png"], "cat", CAT)
 
 
-@pytest.mark.parametrize("value", [None, 1_000_001, "2"])
+@pytest.mark.parametrize("value", [1_000_001, "2"])
 def test_coordinates_that_no_image_has_are_refused_before_anything_is_drawn(tmp_path, value):
     path = coco_file(tmp_path / "coco", lambda mask: [[2, 1, value, 1, 7, 4, 2, 4]])
     with pytest.raises(InputError, match=f"A coordinate {value!r}; expected numbers of pixels"):
