@@ -104,7 +104,8 @@ def _on_ray(
         raise InputError("The executor 'ray' needs Ray; install it with pip install 'lookright[ray]'.") from None
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(log_to_driver=False, include_dashboard=False)
+        # Without an address, Ray joins whatever cluster it finds, and waits for one that is gone.
+        ray.init(os.environ.get("RAY_ADDRESS", "local"), log_to_driver=False, include_dashboard=False)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cpus, gpus = (_share([node.get(kind, 0) for node in nodes], jobs) for kind in ("CPU", "GPU"))
