@@ -41,7 +41,7 @@ def test_methods_can_be_summed():
         ({"epochs": "three"}, "three"),
         ({"method": {"class_path": "CAMAL", "init_args": {"mode": "median"}}}, "median"),
         ({"epochs": 0}, "epochs = 0; expected a number from 1 to 1000000"),
-        ({"batch_size": 0}, "batch_size = 0; expected 1 or more"),
+        ({"batch_size": 0}, "batch_size = 0; expected a number from 1 to 1000000"),
         ({"lr": -1.0}, r"lr = -1\.0; expected a number from 0 to 10000"),
         ({"lr": float("nan")}, "lr = nan; expected a number from 0 to 10000"),
         ({"size": -5}, "size = -5; expected a number from 1 to 8192"),
