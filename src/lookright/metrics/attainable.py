@@ -20,7 +20,7 @@ from torch import Tensor
 from lookright.classifier import Classifier
 from lookright.errors import InputError
 from lookright.metrics.alignment import resize_in_order
-from lookright.metrics.faithfulness import ZERO, Faithfulness, rank_pixels
+from lookright.metrics.faithfulness import ZERO, Faithfulness, rank_pixels, require_maps, undefined_with_nan
 from lookright.metrics.target_score import Score, TargetScore
 from lookright.perturb import Perturbation
 
@@ -107,18 +107,14 @@ def normalised_sufficiency(
 
 
 def _normalised(views: TargetScore, map: Tensor, cells: int, beam: int | None, *, highest_first: bool) -> Tensor:
-    if map.ndim != 3 or len(map) != len(views.image):
-        raise InputError(
-            f"map has shape {tuple(map.shape)} and image {tuple(views.image.shape)}: "
-            "expected (B, h, w) and (B, C, H, W), one map for each image"
-        )
+    require_maps(views, map)
     falls = _Falls(views, cells)
     low, high = falls.range(beam).unbind(1)
     own = falls.of_map(map, highest_first)
     width = high - low
     # What differs by rounding alone attains the same. A search may have missed the best order, and the map found it.
     share = ((own - low) / width).clamp(0, 1)
-    return torch.where((width > 1e-6) & ~map.isnan().flatten(1).any(1), share, torch.nan)
+    return undefined_with_nan(map, torch.where(width > 1e-6, share, torch.nan))
 
 
 class _Falls:

@@ -165,7 +165,7 @@ def follow(
     index, point = (part.flatten() for part in torch.meshgrid(_images(map), points, indexing="ij"))
     shares = [percentage / 100 for percentage in percentages]
     scores = _ranked(views, map, shares, keep_top)(index, point).view(len(map), len(percentages))
-    return _without_nan(map, scores)
+    return undefined_with_nan(map, scores)
 
 
 def _curve(
@@ -178,17 +178,13 @@ def _curve(
     score = _ranked(views, map, [step / steps for step in range(steps + 1)], keep_top)
     computed, values = bisect(score, len(map), steps + 1, budget, map.device)
     curve = interpolate(values, computed)
-    return _without_nan(map, curve), _without_nan(map, monotone_bound(curve, computed)[:, None])[:, 0]
+    return undefined_with_nan(map, curve), undefined_with_nan(map, monotone_bound(curve, computed))
 
 
 def _ranked(views: TargetScore, map: Tensor, shares: list[float], keep_top: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """The score of image `index` when the share of number `point` of its pixels is kept or taken away."""
     size = views.image.shape[-2:]
-    if map.ndim != 3 or len(map) != len(views.image):
-        raise InputError(
-            f"map has shape {tuple(map.shape)} and image {tuple(views.image.shape)}: "
-            "expected (B, h, w) and (B, C, H, W), one map for each image"
-        )
+    require_maps(views, map)
     rank = rank_pixels(map, size)
     count = torch.tensor([round(share * size[0] * size[1]) for share in shares], device=map.device)
 
@@ -206,8 +202,23 @@ def _images(map: Tensor) -> Tensor:
     return torch.arange(len(map), device=map.device)
 
 
-def _without_nan(map: Tensor, value: Tensor) -> Tensor:
-    return torch.where(map.isnan().flatten(1).any(1, keepdim=True), torch.nan, value)
+def require_maps(views: TargetScore, map: Tensor) -> None:
+    """Refuse what is not one map for each image.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+    if map.ndim != 3 or len(map) != len(views.image):
+        raise InputError(
+            f"map has shape {tuple(map.shape)} and image {tuple(views.image.shape)}: "
+            "expected (B, h, w) and (B, C, H, W), one map for each image"
+        )
+
+
+def undefined_with_nan(map: Float[Tensor, "B h w"], value: Float[Tensor, "B *more"]) -> Float[Tensor, "B *more"]:
+    """The values, NaN for a map with a NaN, which has no order."""
+    has_nan = map.isnan().flatten(1).any(1)
+    return torch.where(has_nan.view(-1, *[1] * (value.ndim - 1)), torch.nan, value)
 
 
 def rank_pixels(map: Float[Tensor, "B h w"], size: tuple[int, ...]) -> Int[Tensor, "B H W"]:
