@@ -460,7 +460,7 @@ FOUND = [
     Input("settings", "more images than there are", lambda place: None, [*TRAIN, "--batch_size", "9" * 40]),
     Input("settings", "more memory than there is", lambda place: None, [*TRAIN, "--curve_points", "9" * 40]),
     Input("annotations", "no number", coordinates(2, 2, "2", 2, 9, 9), ["data", "convert", "coco.json", "made"]),
-    Input("annotations", "a far point", coordinates(2, 2, 1_000_001, 2, 9, 9), ["data", "convert", "coco.json", "made"]),
+    Input("annotations", "far away", coordinates(2, 2, 1_000_001, 2, 9, 9), ["data", "convert", "coco.json", "made"]),
 ]
 """By other seeds and by hand, one of each kind; all are refused."""
 
