@@ -23,8 +23,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     to be ignored), `mask_weight`, `split`, `domain`, `group` (see `groups_of`); and `mask_polarity`, `box_format` and
     `box_unit` where rows differ in them (see `lookright.data.masks.Encoding`). Paths are relative to the folder. Text
     cells are strings, empty where nothing was given; `mask_weight` is a float, 0 for an image with neither mask nor
-    box, and 1 for one that has either and states
-    no weight. Further columns are kept.
+    box, and 1 for one that has either and states no weight. Further columns are kept.
 
     Raises:
         InputError: no such folder or file, a column missing, an empty image or label, a weight that is no number, names
