@@ -360,3 +360,17 @@ def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
         InputError, match=r"would share the directory 'runs/cross-validation/oil-and-photo-\w+/ERM/fast/"
     ):
         run_study(selection, tmp_path / "out")
+
+
+def test_settings_of_a_study_are_set_on_the_command_line(config, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "lookright.study.run_study", lambda config, *_: asked.append(yaml.safe_load(config.read_text()))
+    )
+    assert (
+        main(["study", str(config), "--out", str(tmp_path), "--set.epochs", "7", "--set.augmentation.flip", "false"])
+        == 0
+    )
+    before = yaml.safe_load(config.read_text())
+    assert asked[0]["settings"] == before["settings"] | {"epochs": 7, "augmentation": {"flip": False}}
+    assert asked[0]["methods"] == before["methods"]
