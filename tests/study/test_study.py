@@ -363,14 +363,11 @@ def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
 
 
 def test_settings_of_a_study_are_set_on_the_command_line(config, tmp_path, monkeypatch):
-    asked = []
+    asked = {}
     monkeypatch.setattr(
-        "lookright.study.run_study", lambda config, *_: asked.append(yaml.safe_load(config.read_text()))
+        "lookright.study.run_study", lambda config, *_: asked.update(yaml.safe_load(config.read_text()))
     )
-    assert (
-        main(["study", str(config), "--out", str(tmp_path), "--set.epochs", "7", "--set.augmentation.flip", "false"])
-        == 0
-    )
+    assert main(["study", str(config), "--out", str(tmp_path), "--set.epochs", "7", "--set.channels_last", "true"]) == 0
     before = yaml.safe_load(config.read_text())
-    assert asked[0]["settings"] == before["settings"] | {"epochs": 7, "augmentation": {"flip": False}}
-    assert asked[0]["methods"] == before["methods"]
+    assert asked["settings"] == before["settings"] | {"epochs": 7, "channels_last": True}
+    assert asked["methods"] == before["methods"]

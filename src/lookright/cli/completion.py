@@ -56,9 +56,9 @@ def _options(command: Command) -> str:
 def _settings(command: Command) -> list[str]:
     """Of a training."""
     if command.__module__.endswith("agents"):
-        from lookright.rl.agent_settings import settings_file
+        from lookright.rl.agent_settings import settings_file as of_agents
 
-        return list(settings_file.names)
-    from lookright.training.settings import settings_file
+        return list(of_agents.names)
+    from lookright.training.settings import settings_file as of_classifiers
 
-    return list(settings_file.names)
+    return list(of_classifiers.names)

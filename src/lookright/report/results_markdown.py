@@ -105,7 +105,7 @@ def digest(table: pd.DataFrame, headline: str) -> str:
         heads.insert(2, "Epochs")
     rows = []
     for name in [*names, *(floor for floor in FLOORS if floor in about.index)]:
-        row = [name, about.loc[name, "seeds"] if name in names else ""]
+        row = [name, str(about.loc[name, "seeds"]) if name in names else ""]
         if "Epochs" in heads:
             row.append(f"{about.loc[name, 'epochs']:.4g}".replace("nan", "" if name in FLOORS else DASH))
         rows.append([*row, *(column.get(name, DASH) for _, column in columns)])
@@ -123,9 +123,9 @@ def _columns(table: pd.DataFrame, headline: str) -> Iterator[tuple[str, dict[str
             if lines.empty:
                 continue
             arrow = {"higher": " ↑", "lower": " ↓"}.get(lines["better"].iloc[0], "")
-            yield f"{label}, {split}{arrow}", {name: _mean(line) for name, line in lines.iterrows()}
+            yield f"{label}, {split}{arrow}", {str(name): _mean(line) for name, line in lines.iterrows()}
             if split == headline and lines["difference"].notna().any():
-                yield "Difference", {name: _difference(line) for name, line in lines.iterrows()}
+                yield "Difference", {str(name): _difference(line) for name, line in lines.iterrows()}
 
 
 def _mean(line: pd.Series) -> str:

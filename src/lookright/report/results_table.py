@@ -62,8 +62,8 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     """Methods of splits as rows, measures as columns."""
     shown = [with_half_width(*figures) for figures in table[["mean", "half_width"]].itertuples(index=False)]
     keys = ["study", "protocol", "model", "split", "method"]
-    wide = table.assign(shown=shown, **table[keys].fillna("")).set_index([*keys, "measure"])["shown"]
-    return wide.unstack(sort=False)
+    table = table.fillna(dict.fromkeys(keys, "")).assign(shown=shown)
+    return table.set_index([*keys, "measure"])["shown"].unstack(sort=False)
 
 
 def with_half_width(mean: float, half_width: float) -> str:
