@@ -2,9 +2,9 @@
 
     python benchmarks/onnx_export.py DIR
 
-DIR holds labels.csv and a split `test` of at least 100 images, such as `lookright data bestiary` makes and a study's
-protocol splits. Every model is trained for one epoch, so that its map is of a network that knows something. Writes
-benchmarks/results/onnx_export.json, and prints the table of docs/use.md.
+DIR holds labels.csv and at least 100 images, such as `lookright data bestiary` makes. Every model is trained for one
+epoch, so that its map is of a network that knows something. Writes benchmarks/results/onnx_export.json, and prints the
+table of docs/use.md.
 """
 
 import json
@@ -48,7 +48,7 @@ def main(data: Path) -> None:
 
 def measured(model: str, data: Path, out: Path) -> dict[str, object]:
     settings = {"data": str(data), "out": str(out), "model": model, "size": SIZE, "epochs": 1, "workers": 0}
-    run = train(settings | {"loggers": [], "protocol": "Stratified", "accelerator": "cpu"})
+    run = train(settings | {"loggers": [], "protocol": "WithinDomain", "accelerator": "cpu"})
     image = first_images(run, data, IMAGES)
     assert image is not None
     export = export_onnx(run, out / "with_map.onnx", data)

@@ -377,18 +377,27 @@ def planes(pixels: Pixels, kind: Kind, name: str) -> Float[np.ndarray, "P H W"]:
     return np.stack([evidence, ignore] if ignore.any() else [evidence]).astype(np.float32)
 
 
-def of_values(text: str, values: Mapping[int, Meaning] | None) -> Kind:
-    """The kind for a cell `mask_value`: its numbers are evidence, what `values` ignores is ignored, others background.
+def of_values(text: str, values: Mapping[int, Meaning] | None, ignored: str = "") -> Kind:
+    """The kind for the cells `mask_value` and `mask_ignore`: other numbers than theirs are background.
+
+    The numbers of `mask_value` are evidence; those of `mask_ignore`, or where it is empty those that `values` ignores,
+    are ignored.
 
     Raises:
         InputError: not whole numbers.
     """
+    wanted = _whole_numbers(text, "mask_value")
+    known = [number for number, meaning in (values or {}).items() if meaning == "ignore"]
+    left_out = _whole_numbers(ignored, "mask_ignore") if ignored else known
+    meanings: dict[int, Meaning] = dict.fromkeys(left_out, "ignore")
+    return Kind(f"as labels.csv and {FILE} say", meanings | dict.fromkeys(wanted, "evidence"), "background")
+
+
+def _whole_numbers(text: str, column: str) -> list[int]:
     try:
-        wanted = [int(number) for number in text.split()]
+        return [int(number) for number in text.split()]
     except ValueError:
-        raise InputError(f"mask_value {text!r}; expected whole numbers with spaces between.") from None
-    ignored = {number: each for number, each in (values or {}).items() if each == "ignore" and number not in wanted}
-    return Kind(f"as mask_value and {FILE} say", {**ignored, **dict.fromkeys(wanted, "evidence")}, "background")
+        raise InputError(f"{column} {text!r}; expected whole numbers with spaces between.") from None
 
 
 def united(masks: list[Float[np.ndarray, "_ H W"]]) -> Float[np.ndarray, "P H W"]:
