@@ -1,7 +1,7 @@
-"""The table of docs/which-method.md, from the results of the fair contest.
+"""The table and the picture of docs/which-method.md, from the results of the fair contest.
 
     python benchmarks/which_method.py runs/fair_contest    # keeps the results as benchmarks/results/fair_contest.csv
-    python benchmarks/which_method.py                      # writes the table from these
+    python benchmarks/which_method.py                      # writes both from these
 
 Seeds that not every method has are left out.
 """
@@ -11,14 +11,17 @@ import sys
 from math import isnan
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from lookright.report.markdown import table
-from lookright.statistics import paired_difference
+from lookright.statistics import critical_differences, paired_difference
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "fair_contest.csv"
 PAGE = ROOT / "docs" / "which-method.md"
+PICTURE = ROOT / "docs" / "images" / "which-method.svg"
 BEGIN, END = "<!-- written by benchmarks/which_method.py -->", "<!-- end -->"
 PLAIN = "ERM"
 MEASURES = {
@@ -63,12 +66,56 @@ def lines(results: pd.DataFrame) -> str:
     return f"{note}\n\n{table(['', 'epochs', *MEASURES], rows)}"
 
 
+def draw(results: pd.DataFrame) -> None:
+    """Accuracy against attention, and the mean ranks of accuracy."""
+    plt.rcParams |= {"svg.hashsalt": "lookright", "font.size": 9}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    conflicting = results[results["split"] == "conflicting"]
+    accuracy_against_attention(left, conflicting)
+    mean_ranks(right, conflicting.pivot(index="seed", columns="name", values="accuracy"))
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def accuracy_against_attention(axes: Axes, results: pd.DataFrame) -> None:
+    """A mark for each method; its area is what a step costs."""
+    for place, (name, of_method) in enumerate(results.groupby("name", sort=False)):
+        x, y = of_method["contrast_energy_in_mask"].mean(), of_method["accuracy"].mean()
+        step = results["epochs"].max() / of_method["epochs"].iloc[0]
+        axes.scatter(x, y, 60 * step, alpha=0.8)
+        axes.annotate(
+            str(name).replace("ERM", "plain training"), (x, y), (8, 14 * (place % 2) - 10), textcoords="offset points"
+        )
+    axes.margins(x=0.45, y=0.15)
+    axes.set(xlabel="attention on the evidence (contrast map)", ylabel="accuracy, conflicting pairs")
+
+
+def mean_ranks(axes: Axes, accuracy: pd.DataFrame) -> None:
+    """The best on the left; a bar joins methods that are not told apart."""
+    found = critical_differences(accuracy.to_numpy(), list(accuracy.columns))
+    for height, (name, rank) in enumerate(zip(found.names, found.ranks, strict=True)):
+        axes.plot([rank, rank], [0, height + 1], color="grey", linewidth=0.8)
+        axes.annotate(
+            name.replace("ERM", "plain training"),
+            (rank, height + 1),
+            (3, -3),
+            textcoords="offset points",
+            backgroundcolor="w",
+        )
+    for place, (first, last) in enumerate(found.groups):
+        axes.plot([found.ranks[first] - 0.05, found.ranks[last] + 0.05], [-0.4 * (place + 1)] * 2, "k", linewidth=3)
+    axes.set(xlabel=f"mean rank over {found.count} seeds; critical difference {found.difference:.1f}", yticks=[])
+    axes.margins(x=0.25)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         shutil.copyfile(Path(sys.argv[1]) / "results.csv", RESULTS)
+    results = complete(pd.read_csv(RESULTS))
+    draw(results)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{lines(complete(pd.read_csv(RESULTS)))}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{lines(results)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
