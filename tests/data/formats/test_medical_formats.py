@@ -84,6 +84,32 @@ def test_dicom_is_rescaled_windowed_and_turned_over_where_white_is_0(scan, tmp_p
     assert [frame.max() for frame in dicom.pictures(tmp_path / "scans/frames.dcm")] == [0, 255]
 
 
+def test_dicom_in_colours(scan, tmp_path):
+    palette = {
+        f"{colour}PaletteColorLookupTable{what}": value
+        for place, colour in enumerate(("Red", "Green", "Blue"))
+        for what, value in (
+            ("Descriptor", [256, 0, 16]),
+            ("Data", (np.roll(np.arange(256), place) * 256).astype(np.uint16).tobytes()),
+        )
+    }
+    values = np.arange(600).reshape(20, 30) % 256
+    scan("palette.dcm", values, PhotometricInterpretation="PALETTE COLOR", **palette)
+    (picture,) = dicom.pictures(tmp_path / "scans/palette.dcm")
+    assert np.array_equal(picture, np.stack([values, (values - 1) % 256, (values - 2) % 256], -1))
+    rgb = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    scan(
+        "rgb.dcm",
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation="RGB",
+        PixelData=rgb.tobytes(),
+        **eight,
+    )
+    assert np.array_equal(dicom.pictures(tmp_path / "scans/rgb.dcm")[0], rgb)
+
+
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
 def test_segmentations_of_highdicom(scan, tmp_path, kind):
     highdicom = pytest.importorskip("highdicom")

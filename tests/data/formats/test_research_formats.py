@@ -279,9 +279,19 @@ def test_a_torch_data_set_of_ones_own(tmp_path, item):
     assert np.array_equal(found.transpose(2, 0, 1).reshape(-1), np.arange(162))
 
 
+def test_items_of_16_bits_keep_them(tmp_path):
+    deep = np.linspace(0, 4095, 54).reshape(6, 9).astype(np.uint16)
+    write_folder(annotated_items(Own((Image.fromarray(deep), 1, CAT))), tmp_path / "out")
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/images/item-0.png")), deep)
+    _, samples, _ = read_samples(tmp_path / "out", read_table(tmp_path / "out"))
+    assert samples[0].image.min() == 0
+    assert samples[0].image.max() == 255
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [
+        ((np.zeros((6, 9, 3), np.uint16), 1), "expected bytes"),
         ((PHOTO * 3, 1), "before they are normalised"),
         ({"image": PHOTO, "kind": 1}, "no label"),
         (PHOTO, "expected a dict or a tuple"),

@@ -56,7 +56,7 @@ def pictures(path: Path) -> list[UInt8[np.ndarray, "H W *C"]]:
     Raises:
         InputError: no DICOM image.
     """
-    from pydicom.pixels import apply_modality_lut, pixel_array
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
     dataset = _read(path)
     require_size(int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0)))
@@ -66,8 +66,10 @@ def pictures(path: Path) -> list[UInt8[np.ndarray, "H W *C"]]:
     except Exception as error:  # whatever pydicom's decoders meet
         raise InputError(f"Cannot decode {str(path)!r}: {error}") from error
     frames = stored if int(dataset.get("NumberOfFrames") or 1) > 1 else stored[None]
-    if dataset.SamplesPerPixel > 1:
-        return [np.ascontiguousarray(frame.astype(np.uint8)) for frame in frames]
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        frames = apply_color_lut(frames, dataset)
+    if frames.ndim == 4:
+        return [(frame >> 8 * (frame.itemsize - 1)).astype(np.uint8) for frame in frames]
     values = apply_modality_lut(frames, dataset).astype(float)
     low, high = _window(dataset, values)
     shares = np.clip((values - low) / max(high - low, 1e-9), 0, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped, UInt
 from PIL import Image
 
 from lookright.data.encoding import Encoding, find_encoding
@@ -107,22 +107,25 @@ def _mask(mask: Any, name: str, encoding: Encoding) -> Pixels:
     return Pixels("luminance", values, top)
 
 
-def _picture(image: Any, number: int) -> UInt8[np.ndarray, "H W *C"]:
-    if isinstance(image, Image.Image):
-        deep = image.mode == "F" or image.mode.startswith("I")
-        return np.array(image if deep else image.convert("RGB"))
+def _picture(image: Any, number: int) -> UInt[np.ndarray, "H W *C"]:
+    """Bytes, or 16 bits of a grey image that has them."""
+    if isinstance(image, Image.Image) and image.mode != "F" and not image.mode.startswith("I"):
+        image = image.convert("RGB")
     values = _array(image)
     if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3):
         values = values.transpose(1, 2, 0)
-    if np.issubdtype(values.dtype, np.floating):
-        if not 0 <= values.min() <= values.max() <= 1:
-            raise InputError(
-                f"Image {number} has values from {values.min():g} to {values.max():g}; expected bytes, or floats in "
-                "[0, 1] before they are normalised."
-            )
-        values = (values * 255).round().astype(np.uint8)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
+    low, high = values.min(initial=0), values.max(initial=0)
+    if np.issubdtype(values.dtype, np.floating):
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"Image {number} has values from {low:g} to {high:g}; expected bytes, or floats in [0, 1] before they "
+                "are normalised."
+            )
+        return (values * 255).round().astype(np.uint8)
+    if values.ndim == 2 and values.dtype != np.uint8 and 0 <= low <= high <= 65535:
+        return values.astype(np.uint16)
     if values.ndim not in (2, 3) or values.dtype != np.uint8:
         raise InputError(
             f"Image {number} is {values.dtype} of shape {values.shape}; expected bytes (H, W, 3) or (3, H, W)."
