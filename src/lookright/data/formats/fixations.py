@@ -6,7 +6,7 @@ or said in `fixations.yaml` beside it: the keys of `Layout`. CUB-GHA's `Fixation
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -172,8 +172,8 @@ def _readings(folder: Path) -> Iterator[tuple[str, pd.DataFrame, Layout]]:
         layout = _layout(folder, fixations)
         if layout.image not in fixations:
             raise InputError(f"No column {layout.image!r} in {str(table)!r}; it has {', '.join(fixations.columns)}.")
-        for image, part in fixations.groupby(layout.image, sort=False):
-            yield str(image), part, layout
+        for name, part in fixations.groupby(layout.image, sort=False):
+            yield str(name), part, layout
 
 
 def _layout(folder: Path, table: pd.DataFrame) -> Layout:
@@ -261,7 +261,7 @@ def _named(layout: Layout) -> dict[str, str]:
     return {"label": layout.label, "split": layout.split}
 
 
-def _labels(folder: Path) -> dict[str, dict[str, str]]:
+def _labels(folder: Path) -> dict[str, dict[Hashable, str]]:
     path = folder / "labels.csv"
     if not path.is_file():
         return {}

@@ -37,10 +37,10 @@ def read(folder: Path) -> Iterator[Annotated]:
     for mask in (path for path in sorted((folder / "labelsTr").glob("[!.]*")) if path.name.endswith(ENDINGS)):
         case = _case(mask)
         places = [folder / "imagesTr" / f"{case}{part}{ending}" for part in ("", "_0000") for ending in ENDINGS]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
+        volume = next((place for place in places if place.is_file()), None)
+        if volume is None:
             raise InputError(f"No volume of {str(mask)!r} in {str(folder / 'imagesTr')!r}.")
-        for image, pixels, marked in _slices(path, [mask], names):
+        for image, pixels, marked in _slices(volume, [mask], names):
             found = {name: where for name, where in marked.items() if where.any()}
             if not found:
                 yield Annotated(image, {names[0]: np.zeros(pixels.shape, bool)}, label=names[0], pixels=pixels)

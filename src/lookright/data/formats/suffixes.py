@@ -79,9 +79,10 @@ def tiff_pages(path: Path) -> list[Shaped[np.ndarray, "H W *C"]]:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return []
     with opened(path) as image:
-        if getattr(image, "n_frames", 1) < 2:
+        number = getattr(image, "n_frames", 1)
+        if number < 2:
             return []
-        require_size(image.n_frames, image.width * image.height)
+        require_size(number, image.width * image.height)
         pages = []
         for page in ImageSequence.Iterator(image):
             if page.mode == "F":
