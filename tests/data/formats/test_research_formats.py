@@ -301,3 +301,27 @@ def test_items_of_16_bits_keep_them(tmp_path):
 def test_items_that_are_no_image_label_and_mask_are_refused(tmp_path, item, message):
     with pytest.raises(InputError, match=message):
         write_folder(annotated_items(Own(item)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"patient1": {"Edema": {"size": [99999999, 99999], "counts": "1"}}}'),
+        ("a.json", '{"patient1": {"Edema": {"size": [6, 9], "counts": "1"}}}'),
+        ("metadata.csv", "img_filename,y,split,place\n../outside.png,0,0,0\n"),
+        ("metadata.csv", "img_filename,y,split,place\npatient1.png,7,0,0\n"),
+        ("fixations.csv", "\x00\x01\x02"),
+        ("fixations.csv", "image,x_position,y_position\npatient1.png,a,b\n"),
+        ("Fixation.txt", "1,2,3\n"),
+        ("dataset_dict.json", "{}"),
+    ],
+)
+def test_broken_files_end_in_a_sentence_and_leave_nothing(tmp_path, name, content):
+    folder = tmp_path / "source"
+    (folder / "segmentations").mkdir(parents=True)
+    picture(folder / "patient1.png")
+    picture(tmp_path / "outside.png")
+    (folder / name).write_text(content)
+    with pytest.raises(InputError):
+        convert(folder / name if name == "a.json" else folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
