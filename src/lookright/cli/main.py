@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonargparse
 
-from lookright.cli import agents, classifiers, data, studies
+from lookright.cli import agents, classifiers, data, studies, studio
 from lookright.cli.arguments import Command, call, spelled_out
 from lookright.errors import InputError, nearest, said_by_system
 from lookright.interruption import Interrupted, ending_at_sigterm
@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "terra_incognita": data.terra_incognita,
     },
     "masks": classifiers.masks,
+    "studio": studio.studio,
     "rl": {
         "train": agents.train,
         "evaluate": agents.evaluate,

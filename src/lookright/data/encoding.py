@@ -247,15 +247,24 @@ def _undecided(values: Iterable[float], name: str, channel: Channel, top: float)
     )
 
 
-def of_values(text: str, values: Mapping[int, Meaning] | None) -> Kind:
-    """The kind for a cell `mask_value`: its numbers are evidence, what `values` ignores is ignored, others background.
+def of_values(text: str, values: Mapping[int, Meaning] | None, ignored: str = "") -> Kind:
+    """The kind for the cells `mask_value` and `mask_ignore`: other numbers than theirs are background.
+
+    The numbers of `mask_value` are evidence; those of `mask_ignore`, or where it is empty those that `values` ignores,
+    are ignored.
 
     Raises:
         InputError: not whole numbers.
     """
+    wanted = _whole_numbers(text, "mask_value")
+    known = [number for number, meaning in (values or {}).items() if meaning == "ignore"]
+    left_out = _whole_numbers(ignored, "mask_ignore") if ignored else known
+    meanings: dict[int, Meaning] = dict.fromkeys(left_out, "ignore")
+    return Kind(f"as labels.csv and {FILE} say", meanings | dict.fromkeys(wanted, "evidence"), "background")
+
+
+def _whole_numbers(text: str, column: str) -> list[int]:
     try:
-        wanted = [int(number) for number in text.split()]
+        return [int(number) for number in text.split()]
     except ValueError:
-        raise InputError(f"mask_value {text!r}; expected whole numbers with spaces between.") from None
-    ignored = {number: each for number, each in (values or {}).items() if each == "ignore" and number not in wanted}
-    return Kind(f"as mask_value and {FILE} say", {**ignored, **dict.fromkeys(wanted, "evidence")}, "background")
+        raise InputError(f"{column} {text!r}; expected whole numbers with spaces between.") from None

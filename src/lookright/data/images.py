@@ -108,7 +108,7 @@ def _span(values: np.ndarray, is_float: bool, path: Path) -> tuple[float, float]
 
 
 def read_mask(
-    path: Path | Sequence[Path], encoding: Encoding | None = None, value: str = "", turn: int = 1
+    path: Path | Sequence[Path], encoding: Encoding | None = None, value: str = "", turn: int = 1, ignored: str = ""
 ) -> tv_tensors.Mask:
     """A mask as float (1, H, W) in [0, 1], or (2, H, W) where pixels are to be ignored: the second plane says which.
 
@@ -119,6 +119,7 @@ def read_mask(
         encoding: what the numbers mean; None: found out from these files alone.
         value: the numbers that are evidence in these files, with spaces between; empty: as the encoding says.
         turn: an EXIF orientation by which to turn a mask that has none of its own.
+        ignored: the numbers that are to be ignored, where `value` says those that are evidence.
 
     Raises:
         InputError: a file is missing, truncated or no image, or it is not clear what its numbers mean.
@@ -127,7 +128,7 @@ def read_mask(
     found = []
     for name, page in _pages(path, turn):
         pixels = pixels_of(page, name, encoding.channel)
-        kind = of_values(value, encoding.values) if value else encoding.kind(pixels, name)
+        kind = of_values(value, encoding.values, ignored) if value else encoding.kind(pixels, name)
         found.append(planes(pixels, kind, name))
     if any(one.shape[1:] != found[0].shape[1:] for one in found):
         raise InputError(f"The masks of {_named(path)} differ in size; expected one size for all that are united.")

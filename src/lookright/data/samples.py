@@ -29,7 +29,7 @@ CHECKED = 20_000
 _LOOKED_AT = 32  # masks that tell together what their numbers mean
 _IN_THIS_PROCESS = 500  # samples that are decoded sooner than other processes have started
 _REMEDY = "Mend it or its row of labels.csv, or train without such images: --skip-unreadable."
-COLUMNS = ("image", "mask", "box", "mask_value", "mask_polarity", "box_format", "box_unit")
+COLUMNS = ("image", "mask", "box", "mask_value", "mask_ignore", "mask_polarity", "box_format", "box_unit")
 
 
 class Sample(NamedTuple):
@@ -276,7 +276,7 @@ def _read_sample(
         encoding = encoding.of_row(row)
         files = mask_files(folder, row["mask"])
         turn = _turn(row, read_header(path), [read_header(file) for file in files], encoding)
-        mask = read_mask(files, encoding, row.get("mask_value", ""), turn)
+        mask = read_mask(files, encoding, row.get("mask_value", ""), turn, row.get("mask_ignore", ""))
         if mask.shape[-2:] != image.shape[-2:]:
             mask = functional.resize(mask, list(image.shape[-2:]))
     elif row.get("box"):

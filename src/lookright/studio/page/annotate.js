@@ -1,0 +1,320 @@
+// One image, and the tools to draw on it. Every shape is sent as soon as it is finished; the server draws it into the mask.
+
+import { Outdated, get, picture, post } from "./api.js";
+
+const COLOURS = { evidence: "#1b9e77", nuisance: "#d95f02", ignore: "#969696", erase: "#ffffff" };
+const TOOLS = [
+  ["brush", "Brush", "B"], ["box", "Box", "R"], ["polygon", "Polygon", "P"], ["move", "Move", "H"],
+];
+const PAINTS = [
+  ["evidence", "Evidence", "V"], ["nuisance", "Nuisance", "N"], ["ignore", "Ignore", "I"], ["erase", "Eraser", "E"],
+];
+const NEAR = 12; // pixels of the screen in which a polygon closes
+
+export class Annotate {
+  constructor({ element, tools, saved, annotator, changed, message }) {
+    Object.assign(this, { element, saved, annotator, changed, message });
+    this.tool = "brush";
+    this.paint = "evidence";
+    this.width = 24;
+    this.showsMask = true;
+    this.queue = Promise.resolve();
+    this.unsaved = 0;
+    this.points = [];
+    this.stage = new Konva.Stage({ container: element, width: 10, height: 10 });
+    this.below = this.stage.getLayers()[0] ?? new Konva.Layer({ listening: false, imageSmoothingEnabled: true });
+    this.above = new Konva.Layer({ listening: false, imageSmoothingEnabled: false });
+    this.stage.add(this.below, this.above);
+    this.image = this.addImage(this.below);
+    this.maskImage = this.addImage(this.above);
+    this.shape = null;
+    this.buildTools(tools);
+    this.listen();
+  }
+
+  addImage(layer) {
+    const image = new Konva.Image({ image: undefined });
+    layer.add(image);
+    return image;
+  }
+
+  buildTools(tools) {
+    this.buttons = new Map();
+    const button = (name, label, key, action, swatch) => {
+      const made = tools.appendChild(document.createElement("button"));
+      made.type = "button";
+      if (swatch) made.append(Object.assign(document.createElement("span"), { className: `swatch ${swatch}` }));
+      made.append(label, Object.assign(document.createElement("kbd"), { textContent: key }));
+      made.addEventListener("click", action);
+      this.buttons.set(name, made);
+      return made;
+    };
+    for (const [name, label, key] of TOOLS) button(name, label, key, () => this.choose({ tool: name }));
+    tools.append(document.createElement("hr"));
+    for (const [name, label, key] of PAINTS) button(name, label, key, () => this.choose({ paint: name }), name);
+    const size = tools.appendChild(document.createElement("label"));
+    size.textContent = "Brush width";
+    this.slider = size.appendChild(Object.assign(document.createElement("input"), { type: "range", min: 1, max: 200, value: this.width }));
+    this.slider.addEventListener("input", () => (this.width = Number(this.slider.value)));
+    tools.append(document.createElement("hr"));
+    button("nothing", "Nothing here is evidence", "0", () => this.send({ shape: "nothing" }));
+    button("undo", "Undo", "Z", () => this.undo());
+    button("mask", "Mask on and off", "M", () => this.choose({ showsMask: !this.showsMask }));
+    button("fit", "Fit", "F", () => this.fit());
+    this.extra = tools.appendChild(document.createElement("div"));
+    this.choose({});
+  }
+
+  choose(chosen) {
+    if (chosen.tool && chosen.tool !== this.tool) this.drop();
+    Object.assign(this, chosen);
+    for (const [name] of TOOLS) this.buttons.get(name).setAttribute("aria-pressed", name === this.tool);
+    for (const [name] of PAINTS) this.buttons.get(name).setAttribute("aria-pressed", name === this.paint);
+    this.maskImage.visible(this.showsMask);
+    this.element.style.cursor = this.tool === "move" ? "grab" : "crosshair";
+  }
+
+  async open(item) {
+    this.drop();
+    this.item = item;
+    this.ready = false;
+    this.tell("");
+    const asked = { image: item.image, annotator: this.annotator() };
+    const [found, loaded] = await Promise.all([get("annotation", asked), load(picture("picture", { image: item.image }))]);
+    if (this.item !== item) return;
+    this.about = found;
+    this.image.setAttrs({ image: loaded, width: found.width, height: found.height });
+    await this.showMask(found);
+    this.ready = true;
+    this.fit();
+  }
+
+  async showMask(found) {
+    const item = this.item;
+    const shown = await load(picture("mask", { image: item.image, annotator: this.annotator(), v: found.version }));
+    if (this.item !== item) return;
+    this.about = found;
+    this.maskImage.setAttrs({ image: shown, width: found.width, height: found.height });
+    this.buttons.get("undo").disabled = !found.can_undo;
+    this.above.batchDraw();
+  }
+
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    this.stage.size({ width, height });
+    if (!this.about) return;
+    const scale = 0.96 * Math.min(width / this.about.width, height / this.about.height);
+    this.stage.scale({ x: scale, y: scale });
+    this.stage.position({ x: (width - scale * this.about.width) / 2, y: (height - scale * this.about.height) / 2 });
+  }
+
+  zoom(factor, at = { x: this.stage.width() / 2, y: this.stage.height() / 2 }) {
+    const before = this.stage.scaleX();
+    const scale = Math.min(60, Math.max(0.02, before * factor));
+    const { x, y } = this.stage.position();
+    this.stage.scale({ x: scale, y: scale });
+    this.stage.position({ x: at.x - ((at.x - x) / before) * scale, y: at.y - ((at.y - y) / before) * scale });
+  }
+
+  listen() {
+    new ResizeObserver(() => this.stage.size({ width: this.element.clientWidth, height: this.element.clientHeight })).observe(this.element);
+    this.stage.on("wheel", ({ evt }) => {
+      evt.preventDefault();
+      this.zoom(Math.exp(-evt.deltaY / 400), this.stage.getPointerPosition());
+    });
+    this.fingers = new Map();
+    const content = this.stage.content;
+    content.addEventListener("contextmenu", (event) => event.preventDefault());
+    content.addEventListener("pointerdown", (event) => this.down(event));
+    content.addEventListener("pointermove", (event) => this.move(event));
+    for (const name of ["pointerup", "pointercancel"]) content.addEventListener(name, (event) => this.up(event, name === "pointerup"));
+    content.addEventListener("dblclick", () => this.tool === "polygon" && this.close());
+  }
+
+  place(event) {
+    const frame = this.element.getBoundingClientRect();
+    return { x: event.clientX - frame.left, y: event.clientY - frame.top };
+  }
+
+  inImage({ x, y }) {
+    const scale = this.stage.scaleX();
+    return [(x - this.stage.x()) / scale, (y - this.stage.y()) / scale].map((value) => Math.round(100 * value) / 100);
+  }
+
+  down(event) {
+    if (!this.ready) return;
+    this.stage.content.setPointerCapture(event.pointerId);
+    const at = this.place(event);
+    this.fingers.set(event.pointerId, at);
+    if (this.fingers.size > 1) return this.drop(); // two fingers zoom and move
+    if (this.tool === "move" || event.button === 1 || this.space) return (this.dragged = at);
+    if (event.button !== 0) return;
+    const point = this.inImage(at);
+    if (this.tool === "polygon") return this.corner(point);
+    this.start(point);
+  }
+
+  start(point) {
+    this.points = [point];
+    const colour = COLOURS[this.paint];
+    if (this.tool === "brush") {
+      const width = this.width / this.stage.scaleX();
+      this.shape = new Konva.Line({
+        points: [...point, ...point], stroke: colour, strokeWidth: width, lineCap: "round", lineJoin: "round", opacity: 0.6,
+      });
+      this.shape.brush = width;
+    } else {
+      this.shape = new Konva.Rect({ x: point[0], y: point[1], stroke: colour, strokeWidth: 2, strokeScaleEnabled: false, dash: [6, 3] });
+    }
+    this.above.add(this.shape);
+  }
+
+  move(event) {
+    const at = this.place(event);
+    const before = this.fingers.get(event.pointerId);
+    if (before && this.fingers.size === 2) return this.pinch(event.pointerId, at);
+    if (before) this.fingers.set(event.pointerId, at);
+    if (this.dragged && before) {
+      this.stage.position({ x: this.stage.x() + at.x - before.x, y: this.stage.y() + at.y - before.y });
+      return;
+    }
+    const point = this.inImage(at);
+    if (this.tool === "polygon" && this.shape) return this.shape.points([...this.points.flat(), ...point]);
+    if (!this.shape || !before) return;
+    if (this.tool === "brush") {
+      this.points.push(point);
+      this.shape.points([...this.shape.points(), ...point]);
+    } else {
+      const [x, y] = this.points[0];
+      this.points[1] = point;
+      this.shape.setAttrs({ x: Math.min(x, point[0]), y: Math.min(y, point[1]), width: Math.abs(point[0] - x), height: Math.abs(point[1] - y) });
+    }
+  }
+
+  pinch(id, at) {
+    const [other] = [...this.fingers].filter(([key]) => key !== id).map(([, value]) => value);
+    const before = this.fingers.get(id);
+    const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y) || 1;
+    const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
+    const [from, to] = [middle(before, other), middle(at, other)];
+    this.stage.position({ x: this.stage.x() + to.x - from.x, y: this.stage.y() + to.y - from.y });
+    this.zoom(distance(at, other) / distance(before, other), to);
+    this.fingers.set(id, at);
+  }
+
+  up(event, done) {
+    this.fingers.delete(event.pointerId);
+    this.dragged = null;
+    if (this.tool === "polygon" || !this.shape) return;
+    const shape = this.shape;
+    this.shape = null;
+    if (!done || (this.tool === "box" && this.points.length < 2)) return shape.destroy();
+    const operation = { shape: this.tool === "brush" ? "stroke" : "box", paint: this.paint, points: this.points };
+    if (shape.brush) operation.width = Math.max(1, shape.brush);
+    this.send(operation, shape);
+  }
+
+  corner(point) {
+    const near = this.points.length > 2 && Math.hypot(point[0] - this.points[0][0], point[1] - this.points[0][1]) * this.stage.scaleX() < NEAR;
+    if (near) return this.close();
+    this.points = this.shape ? [...this.points, point] : [point];
+    if (!this.shape) {
+      this.shape = new Konva.Line({ stroke: COLOURS[this.paint], strokeWidth: 2, strokeScaleEnabled: false, closed: true, fill: `${COLOURS[this.paint]}40` });
+      this.above.add(this.shape);
+    }
+    this.shape.points([...this.points.flat(), ...point]);
+  }
+
+  close() {
+    // A double click has added its corner twice.
+    const points = this.points.filter((point, index) => !index || String(point) !== String(this.points[index - 1]));
+    const shape = this.shape;
+    this.shape = null;
+    this.points = [];
+    if (points.length < 3) return shape?.destroy();
+    this.send({ shape: "polygon", paint: this.paint, points }, shape);
+  }
+
+  drop() {
+    this.shape?.destroy();
+    this.shape = null;
+    this.points = [];
+    this.dragged = null;
+  }
+
+  // One after another: each shape is drawn into the mask that the one before has made.
+  send(operation, shape) {
+    return this.enqueue("draw", { operation }, shape);
+  }
+
+  undo() {
+    if (this.tool === "polygon" && this.points.length) {
+      this.points.pop();
+      this.shape.points(this.points.flat());
+      return this.points.length ? undefined : this.drop();
+    }
+    return this.enqueue("undo", {});
+  }
+
+  enqueue(name, body, shape) {
+    const item = this.item;
+    if (!item || !this.ready) return this.queue;
+    this.unsaved++;
+    this.tell("Saving …");
+    this.queue = this.queue.then(async () => {
+      try {
+        const about = item === this.item ? this.about : await get("annotation", { image: item.image, annotator: this.annotator() });
+        const found = await post(name, { image: item.image, annotator: this.annotator(), version: about.version, ...body });
+        this.changed(item, found);
+        if (item === this.item) await this.showMask(found);
+        if (this.unsaved === 1) this.tell(found.is_own ? `Saved: ${(100 * found.share).toFixed(1)} % is evidence` : "No mask");
+      } catch (error) {
+        this.tell("Not saved", true);
+        this.message(error instanceof TypeError ? "The server does not answer, so the last stroke is not saved. Start 'lookright studio' again and open its new address." : error.message);
+        if (error instanceof Outdated && item === this.item) await this.showMask(await get("annotation", { image: item.image, annotator: this.annotator() }));
+      } finally {
+        this.unsaved--;
+        shape?.destroy();
+      }
+    });
+    return this.queue;
+  }
+
+  tell(text, failed = false) {
+    this.saved.textContent = text;
+    this.saved.classList.toggle("failed", failed);
+  }
+
+  key(event) {
+    const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
+    const tool = TOOLS.find(([, , wanted]) => wanted === key);
+    const paint = PAINTS.find(([, , wanted]) => wanted === key);
+    const action = {
+      Z: () => this.undo(), "0": () => this.send({ shape: "nothing" }), M: () => this.choose({ showsMask: !this.showsMask }), F: () => this.fit(),
+      "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8),
+      "[": () => this.brush(0.8), "]": () => this.brush(1.25), Backspace: () => this.undo(),
+      Enter: () => this.tool === "polygon" && this.close(),
+    }[key];
+    if (event.ctrlKey || event.metaKey) {
+      if (key !== "Z") return false;
+    } else if (tool) return this.choose({ tool: tool[0] }), true;
+    else if (paint) return this.choose({ paint: paint[0], tool: this.tool === "move" ? "brush" : this.tool }), true;
+    if (!action) return false;
+    action();
+    return true;
+  }
+
+  brush(factor) {
+    this.width = Math.max(1, Math.min(200, Math.round(this.width * factor + Math.sign(factor - 1))));
+    this.slider.value = this.width;
+  }
+}
+
+export function load(source) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error("A picture cannot be loaded; its file may be broken, or the server gone."));
+    image.src = source;
+  });
+}

@@ -1,0 +1,55 @@
+"""Serves the page to a browser on this machine."""
+
+import secrets
+import socket
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from lookright.studio.app import Studio
+from lookright.studio.folder import StudioFolder
+
+LOOPBACK = "127.0.0.1"
+SECONDS = 60
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SECONDS
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Nothing: addresses hold the token."""
+
+
+def server_of(folder: Path, port: int = 0, annotator: str = "annotator") -> tuple[BaseWSGIServer, str]:
+    """A server that waits for `serve_forever`, and the address of its page.
+
+    Args:
+        folder: with labels.csv.
+        port: 0 takes a free one.
+        annotator: the name that masks are drawn under until the page gives another.
+
+    Raises:
+        InputError: the folder cannot be read.
+        OSError: the port is taken.
+    """
+    token = secrets.token_urlsafe(24)
+    shown = StudioFolder(folder)
+    # Werkzeug ends the process where a port is taken; a socket of our own tells.
+    with socket.create_server((LOOPBACK, port)) as bound:
+        app = Studio(shown, token, bound.getsockname()[1], annotator)
+        server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Handler, fd=bound.fileno())
+    return server, f"http://{LOOPBACK}:{server.port}/{token}/"
+
+
+def serve(folder: Path, port: int = 0, annotator: str = "annotator", open_browser: bool = True) -> None:
+    """Serve the page until the process is interrupted; arguments as in `server_of`."""
+    server, address = server_of(folder, port, annotator)
+    print(f"{address}\nOpen this address in a browser on this machine; Ctrl-C ends it. Every stroke is saved at once.")
+    if open_browser:
+        webbrowser.open(address)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()

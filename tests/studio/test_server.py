@@ -1,0 +1,47 @@
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from lookright.cli import main
+from lookright.studio.server import LOOPBACK, server_of
+
+
+@pytest.fixture
+def address(bare):
+    server, address = server_of(bare)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield address
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_it_listens_on_this_machine_only_and_says_nothing_of_the_token(address, capsys):
+    assert address.startswith(f"http://{LOOPBACK}:")
+    with urllib.request.urlopen(address) as response:
+        assert b"lookright studio" in response.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(address.rpartition("/")[0][:-1] + "/")
+    printed = capsys.readouterr()
+    assert address.split("/")[3] not in printed.out + printed.err
+
+
+def test_two_pages_have_two_tokens(bare):
+    found = [server_of(bare) for _ in range(2)]
+    for server, _ in found:
+        server.server_close()
+    assert len({address.split("/")[3] for _, address in found}) == 2
+
+
+def test_a_port_that_is_taken_is_told(bare, address, capsys):
+    port = address.split(":")[2].split("/")[0]
+    assert main(["studio", str(bare), "--port", port]) == 2
+    assert "in use" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_table_is_told(tmp_path, capsys):
+    assert main(["studio", str(tmp_path)]) == 2
+    assert "labels.csv" in capsys.readouterr().err
