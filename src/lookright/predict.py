@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
@@ -111,6 +111,25 @@ def predicted_images(
                     names.append(samples.columns["image"][number])
             for name, one, (row, signed) in zip(names, read, _explained(run, read, map) if read else (), strict=True):
                 yield Annotated(folder / name, {row["class"]: _grown(signed, *one.size)}, label=row["class"])
+
+
+def predict_image(
+    run: TrainedRun, image: UInt8[Tensor, "3 H W"], map: str | None = None
+) -> tuple[dict[str, str], Float[Tensor, "h w"]]:
+    """What a run says of one image: `class`, `confidence` and `box` as in `predict_folder`, and the signed map.
+
+    Args:
+        run: a trained run.
+        image: as `lookright.data.images.read_image` gives it.
+        map: a map's name or import path; None: the one of the run's settings.
+
+    Raises:
+        InputError: the map does not fit the model.
+    """
+    read = _Read(run.preprocessing([image])[0], None, (image.shape[-2], image.shape[-1]))
+    with evaluating(run.classifier):
+        ((found, signed),) = _explained(run, [read], map or run.settings.evaluation.map)
+    return found, signed
 
 
 def where(map: Float[Tensor, "h w"], height: int, width: int, share: float = 0.5) -> tuple[int, int, int, int] | None:
@@ -242,10 +261,14 @@ def _ignored(mask: Tensor) -> Tensor | None:
 
 
 def _write_overlay(image: Tensor, map: Tensor, path: Path) -> None:
-    grown = _grown(map, *image.shape[-2:])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
-        Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown)).save(draft)
+        laid_over(image, map).save(draft)
+
+
+def laid_over(image: UInt8[Tensor, "3 H W"], map: Float[Tensor, "h w"]) -> Image.Image:
+    """A picture of an image under a map, whose negative values count as 0."""
+    return Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), _grown(map, *image.shape[-2:])))
 
 
 def _grown(map: Tensor, height: int, width: int) -> Float[np.ndarray, "H W"]:
