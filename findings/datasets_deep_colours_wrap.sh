@@ -22,6 +22,7 @@ import numpy as np
 
 print(*(f"{name} {version(name)}" for name in ("datasets", "Pillow", "numpy")))
 
+datasets.disable_progress_bars()
 grey = np.array([[0, 255, 256], [300, 1000, 4095]], np.uint16)
 colour = np.repeat(grey[..., None], 3, axis=2)
 features = datasets.Features({"image": datasets.Image()})

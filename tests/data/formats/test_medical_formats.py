@@ -46,7 +46,7 @@ def scan(tmp_path):
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
         dataset.FrameOfReferenceUID = generate_uid()
-        dataset.Modality, dataset.PatientID, dataset.PatientName = "CT", "1", "A"
+        dataset.Modality, dataset.PatientID, dataset.PatientName = "CT", "1", "A^"
         dataset.PatientBirthDate = dataset.PatientSex = dataset.AccessionNumber = dataset.StudyID = ""
         dataset.StudyDate = dataset.StudyTime = dataset.ReferringPhysicianName = ""
         dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
