@@ -11,7 +11,7 @@ steps above what it held before the first; of `methods` it is not measured.
     python benchmarks/step_cost.py align
     python benchmarks/step_cost.py methods --size 64      # every method with its defaults, after its warm-up
     python benchmarks/step_cost.py methods --model vit_tiny_patch16_224 --size 224 --batch-size 8 --only CFT
-    python benchmarks/step_cost.py table                  # docs/cost.md, and two columns of docs/methods/index.md and README.md
+    python benchmarks/step_cost.py table                  # docs/cost.md, columns of docs/methods/index.md and README.md
 
 `table` reads benchmarks/results/step_cost_*.json, and what each method needs from the methods themselves. `guidance`
 sets CAMAL beside what a user would write without lookright: an attention loss on captum's Grad-CAM, and one that runs
