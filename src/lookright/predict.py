@@ -24,8 +24,8 @@ from lookright.data.samples import COLUMNS, Sample, Samples, folder_encoding
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.metrics import energy_in_mask
+from lookright.overlay import overlay
 from lookright.replacing import replacing
-from lookright.training.explanation import overlay
 from lookright.training.run import TrainedRun
 
 WRITTEN = ("image", "class", "confidence", "box", "energy_in_mask", "problem")
