@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lookright.data.encoding import write_encoding
 from lookright.data.images import ORIENTATION
-from lookright.data.masks import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
