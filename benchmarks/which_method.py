@@ -56,7 +56,7 @@ def lines(results: pd.DataFrame) -> str:
             against.append(f"{difference.value:+.3f}{interval}")
         rows += [cells] if name == PLAIN else [cells, against]
     seeds = results["seed"].nunique()
-    flat = results.loc[results["split"] == "conflicting", "flat_energy_in_mask"].iloc[0]
+    flat = results.loc[results["split"] == "conflicting", "flat_energy_in_mask"].mean()
     note = (
         f"Bestiary's shortcut, small CNN at 64 × 64, compute of 48 epochs of plain training, {seeds} seeds "
         "(`benchmarks/studies/fair_contest.yaml`). Below each mean: the difference to plain training, 95 % interval, "

@@ -71,6 +71,17 @@ def test_one_seed_has_no_interval(make_study, tmp_path):
     assert not any("±" in line or "p" in line.replace("CAMAL", "") for line in table)
 
 
+@pytest.mark.parametrize("out", ["", "folder"])
+def test_a_folder_is_no_page(make_study, tmp_path, monkeypatch, out):
+    study = make_study()
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="is a folder. Expected the name of a Markdown file"):
+        write_results([study], Path(out))
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_bad_directory(tmp_path):
     with pytest.raises(InputError, match="no directory"):
         write_results([tmp_path / "nowhere"], tmp_path / "results.md")

@@ -457,6 +457,7 @@ FOUND = [
         ["data", "check", "data", "--weights", "pipe"],
     ),
     Input("output places", "a pipe", lambda place: os.mkfifo(place / "0.png"), ["explain", "run", PNG, "--out", "."]),
+    Input("output places", "no name", lambda place: None, ["results", "runs/study", "--out", ""]),
     Input("settings", "more images than there are", lambda place: None, [*TRAIN, "--batch_size", "9" * 40]),
     Input("settings", "more memory than there is", lambda place: None, [*TRAIN, "--curve_points", "9" * 40]),
     Input("annotations", "no number", coordinates(2, 2, "2", 2, 9, 9), ["data", "convert", "coco.json", "made"]),

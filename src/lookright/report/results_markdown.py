@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.report.comparison import sections
 from lookright.report.directory import StudyResults, read_results
@@ -36,8 +37,13 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
         out: the Markdown file; the table is called as it is, with `-table.csv` at the end.
 
     Raises:
-        InputError: where a directory is not that of a study, or a file in it is not what it should be.
+        InputError: where a directory is not that of a study, a file in it is not what it should be, or `out` is a
+            folder.
     """
+    if out.is_dir():
+        raise InputError(
+            f"{str(out)!r} is a folder. Expected the name of a Markdown file to write, such as results.md."
+        )
     command = shlex.join(["lookright", "results", *map(str, directories), "--out", str(out)])
     table = out.with_name(f"{out.stem}-table.csv")  # not results.csv, which a study's directory has
     parts = ["# Results", f"Written by `{command}`; do not edit by hand.", ABOUT.format(table=table.name)]

@@ -17,6 +17,8 @@ COLUMNS = (
     *("study", "protocol", "model", "split", "method", "seeds", "epochs", "measure", "better"),
     *("mean", "half_width", "difference", "low", "high", "p"),
 )
+FIGURES = ("mean", "half_width", "difference", "low", "high")
+"""Six digits of each are kept."""
 ENDS = (".csv", ".parquet", ".tex")
 FLOORS = {"a flat map": FLAT, "a random map": RANDOM}
 
@@ -30,7 +32,10 @@ def results_table(study: StudyResults) -> pd.DataFrame:
     `high`, and its `p` by Holm's method. What a flat and a random map score stands among the methods.
     """
     lines = [line for section in sections(study) for split in section.splits for line in _lines(section, split)]
-    return pd.DataFrame(lines, columns=COLUMNS[1:]).assign(study=study.directory.name)[list(COLUMNS)]
+    table = pd.DataFrame(lines, columns=COLUMNS[1:]).assign(study=study.directory.name)[list(COLUMNS)]
+    # As a file has them, so that a page made of the one is a digest of the other.
+    table[list(FIGURES)] = table[list(FIGURES)].astype(float).map(lambda figure: float(f"{figure:.6g}"))
+    return table
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
