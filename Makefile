@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-lowest check clean
+.PHONY: demo test test-lowest check docs clean
 
 demo: .venv/demo
 	$(BIN)/lookright demo
@@ -24,6 +24,10 @@ check: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation as a site in build/site; a link that leads nowhere ends it.
+docs: .venv/docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -33,4 +37,4 @@ check: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest runs
+	rm -rf .venv .venv-lowest build runs

@@ -20,6 +20,7 @@ import argparse
 import colorsys
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,17 @@ def painted(image: Tensor, nuisance: Tensor, colour: Tensor) -> Tensor:
     return image * (1 - nuisance[:, None]) + nuisance[:, None] * COLOURS[colour][:, :, None, None]
 
 
+def repainted(batch: Batch) -> Tensor:
+    """The images with patches of colours drawn at random."""
+    return painted(batch["image"], 1 - batch["ignore"], torch.randint(10, (len(batch["label"]),)))
+
+
+def in_all_colours(batch: Batch) -> list[Tensor]:
+    """The images with patches of each colour."""
+    image, nuisance, label = batch["image"], 1 - batch["ignore"], batch["label"]
+    return [painted(image, nuisance, torch.full_like(label, colour)) for colour in range(10)]
+
+
 def network() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 1, 1),
@@ -86,8 +98,10 @@ def network() -> nn.Module:
     )
 
 
-def train(method: Method, batch: Batch, seed: int, epochs: int, repaint: bool = False) -> Classifier:
-    """Adam, in batches of 100; the patches in other colours each time, where they are repainted."""
+def train(
+    method: Method, batch: Batch, seed: int, epochs: int, repaint: Callable[[Batch], Tensor] | None = None
+) -> Classifier:
+    """Adam, in batches of 100; of images in other colours each time, where they are repainted."""
     torch.manual_seed(seed)
     classifier = Classifier(network(), features="5", input_size=(3, SIZE, SIZE))
     optimizer = torch.optim.Adam(classifier.parameters(), 2e-3)
@@ -96,7 +110,7 @@ def train(method: Method, batch: Batch, seed: int, epochs: int, repaint: bool = 
         for rows in torch.randperm(len(batch["label"])).split(100):
             part = {key: value[rows] for key, value in batch.items()}
             if repaint:
-                part["image"] = painted(part["image"], 1 - part["ignore"], torch.randint(10, (len(rows),)))
+                part["image"] = repaint(part)
             loss = method(classifier, part)
             optimizer.zero_grad()
             loss.total.backward()
@@ -105,10 +119,8 @@ def train(method: Method, batch: Batch, seed: int, epochs: int, repaint: bool = 
 
 
 @torch.no_grad()
-def measure(classifier: Classifier, batch: Batch) -> dict[str, float]:
-    """Accuracies of a batch of digits under each colour."""
-    image, nuisance, label = batch["image"], 1 - batch["ignore"], batch["label"]
-    shown = [painted(image, nuisance, torch.full_like(label, colour)) for colour in range(10)]
+def measure(classifier: Classifier, label: Tensor, shown: list[Tensor]) -> dict[str, float]:
+    """Accuracies of digits, shown in each of the ten colours."""
     right = torch.stack([classifier(image).logits.argmax(1) == label for image in shown], 1).double()
     figures = {
         "test": right.mean(),
@@ -136,8 +148,10 @@ def why(seeds: list[int], epochs: int) -> None:
         for name, share in [("plain", 1.0), ("repainted", 1.0), *contenders]:
             method = next((each for each in methods().get(name, []) if getattr(each, "weight", 0) == weight), ERM())
             training, test = decoy_digits(seed, share)
-            classifier = train(method, training, seed, epochs, repaint=name == "repainted")
-            row = {"method": name, "masks": share, "seed": seed} | measure(classifier, test)
+            classifier = train(method, training, seed, epochs, repainted if name == "repainted" else None)
+            row = {"method": name, "masks": share, "seed": seed} | measure(
+                classifier, test["label"], in_all_colours(test)
+            )
             for split, batch in (
                 ("masked", training),
                 ("test", test | {"mask_weight": torch.ones(len(test["label"]))}),
@@ -167,7 +181,11 @@ def main() -> None:
                 started = time.process_time()
                 classifier = train(method, training, seed, arguments.epochs)
                 seconds = round(time.process_time() - started, 1)
-                row = about | measure(classifier, test) | {"cpu_seconds": seconds, "epochs": arguments.epochs}
+                row = (
+                    about
+                    | measure(classifier, test["label"], in_all_colours(test))
+                    | {"cpu_seconds": seconds, "epochs": arguments.epochs}
+                )
                 table = pd.DataFrame([row | {"device": device}])
                 table.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
     table = pd.read_csv(RESULTS)

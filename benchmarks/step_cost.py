@@ -10,6 +10,7 @@ steps above what it held before the first; of `methods` it is not measured.
     python benchmarks/step_cost.py sage
     python benchmarks/step_cost.py align
     python benchmarks/step_cost.py methods --size 64      # every method with its defaults, after its warm-up
+    python benchmarks/step_cost.py methods --model vit_tiny_patch16_224 --size 224 --batch-size 8 --only CFT
     python benchmarks/step_cost.py table                  # docs/cost.md, and two columns of docs/methods/index.md
 
 `table` reads benchmarks/results/step_cost_*.json, and what each method needs from the methods themselves. `guidance`
@@ -260,6 +261,8 @@ def measure(arguments: argparse.Namespace) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
     contenders = CONTENDERS[arguments.group]
+    if arguments.only:
+        contenders = {name: contenders[name] for name in (PLAIN, *arguments.only)}
     # A process for each method takes longer than all their steps.
     looked_at = () if arguments.group == "methods" else contenders
     memory = {name: peak_memory(arguments.group, name, arguments, device) for name in looked_at}
@@ -367,6 +370,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--size", type=int, default=96, help="side of the images, in pixels")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="of the group's contenders, these beside plain PyTorch"
+    )
     arguments = parser.parse_args()
     if arguments.group == "table":
         write_page(Path(__file__).parents[1] / "docs" / "cost.md")

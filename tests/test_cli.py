@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lookright.cli import main
+from lookright.cli.completion import ZSH, completion_script
 from lookright.cli.main import COMMANDS
 
 
@@ -207,3 +209,31 @@ def test_as_a_user_types_it():
     assert done.returncode == 2
     assert done.stderr.startswith("lookright: No config.yaml in 'nowhere'")
     assert done.stdout == ""
+
+
+def test_figures_for_another_program(run, squares, capsys):
+    assert main(["evaluate", str(run), "--data", str(squares), "--split", "test", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "result.json").read_text())["splits"]
+
+
+def offered(shell, *words):
+    script = completion_script(COMMANDS, shell).replace(ZSH, "")
+    typed = " ".join(map(shlex.quote, ["lookright", *words]))
+    ask = f'{script}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words)}; _lookright; echo "${{COMPREPLY[@]}}"'
+    return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_tabulator_key_completes(shell):
+    assert offered(shell, "ev") == ["evaluate"]
+    assert offered(shell, "data", "c") == ["check", "convert"]
+    assert offered(shell, "data", "check", "--h") == ["--html", "--help"]
+    assert offered(shell, "study", "study.yaml", "--jo") == ["--jobs"]
+    assert offered(shell, "study", "st") == ["status"]
+    assert offered(shell, "train", "--data", "d", "--skip") == ["--skip-unreadable"]
+    assert offered(shell, "rl", "train", "--scen") == ["--scenario"]
+
+
+def test_the_script_is_printed(capsys):
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.startswith(ZSH)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
@@ -82,6 +82,25 @@ def predict_folder(
                 writer.writerow(row)
                 counts["unreadable" if "problem" in row else "images"] += 1
     return Counts(**counts)
+
+
+def predict_image(
+    run: TrainedRun, image: UInt8[Tensor, "3 H W"], map: str | None = None
+) -> tuple[dict[str, str], Float[Tensor, "h w"]]:
+    """What a run says of one image: `class`, `confidence` and `box` as in `predict_folder`, and the signed map.
+
+    Args:
+        run: a trained run.
+        image: as `lookright.data.images.read_image` gives it.
+        map: a map's name or import path; None: the one of the run's settings.
+
+    Raises:
+        InputError: the map does not fit the model.
+    """
+    read = _Read(run.preprocessing([image])[0], None, (image.shape[-2], image.shape[-1]))
+    with evaluating(run.classifier):
+        ((found, signed),) = _explained(run, [read], map or run.settings.evaluation.map)
+    return found, signed
 
 
 def where(map: Float[Tensor, "h w"], height: int, width: int, share: float = 0.5) -> tuple[int, int, int, int] | None:
@@ -213,7 +232,12 @@ def _ignored(mask: Tensor) -> Tensor | None:
 
 
 def _write_overlay(image: Tensor, map: Tensor, path: Path) -> None:
-    grown = functional.interpolate(minmax(relu(map[None]))[None], image.shape[-2:], mode="bilinear")[0, 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
-        Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown.numpy())).save(draft)
+        laid_over(image, map).save(draft)
+
+
+def laid_over(image: UInt8[Tensor, "3 H W"], map: Float[Tensor, "h w"]) -> Image.Image:
+    """A picture of an image under a map, whose negative values count as 0."""
+    grown = functional.interpolate(minmax(relu(map[None]))[None], image.shape[-2:], mode="bilinear")[0, 0]
+    return Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown.numpy()))

@@ -10,6 +10,8 @@ from lookright import CAMAL, Classifier, InputError, Method, methods
 from lookright.methods import reaches_backbone
 from lookright.methods.group_dro import count_groups
 from lookright.methods.method import changes_forward, owns_forward
+from lookright.tasks import cross_entropy
+from lookright.training.rehearsal import rehearse
 
 
 def subclasses(kind: type) -> set[type]:
@@ -83,6 +85,13 @@ def without_masks(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_every_method_of_the_package_can_be_chosen():
     ours = {kind for kind in subclasses(Method) if kind.__module__.startswith("lookright.") and not kind.is_base}
     assert ours == set(KINDS)
+
+
+@every_method
+def test_two_images_are_enough_for_a_rehearsal(classifier, batch, kind):
+    method = attached(kind, classifier)
+    rehearse(classifier, method, {key: value[:2] for key, value in batch.items()}, cross_entropy)
+    assert method.step == 0
 
 
 @every_method

@@ -1,1 +1,1 @@
-collect_ignore = ["kill.py", "memory.py", "reliability.py"]  # programs
+collect_ignore = ["cluster.py", "kill.py", "memory.py", "reliability.py"]  # programs

@@ -360,3 +360,14 @@ def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
         InputError, match=r"would share the directory 'runs/cross-validation/oil-and-photo-\w+/ERM/fast/"
     ):
         run_study(selection, tmp_path / "out")
+
+
+def test_settings_of_a_study_are_set_on_the_command_line(config, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "lookright.study.run_study", lambda config, *_: asked.update(yaml.safe_load(config.read_text()))
+    )
+    assert main(["study", str(config), "--out", str(tmp_path), "--set.epochs", "7", "--set.channels_last", "true"]) == 0
+    before = yaml.safe_load(config.read_text())
+    assert asked["settings"] == before["settings"] | {"epochs": 7, "channels_last": True}
+    assert asked["methods"] == before["methods"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookright.cli.arguments import train_or_resume
-from lookright.cli.figures import print_values
+from lookright.cli.figures import as_json, print_values
 
 
 def train(arguments: list[str]) -> None:
@@ -15,16 +15,21 @@ def train(arguments: list[str]) -> None:
     print(train_or_resume("rl train", arguments, settings_file, train_agent, resume))
 
 
-def evaluate(run: Path, episodes: int | None = None) -> None:
+def evaluate(run: Path, episodes: int | None = None, json: bool = False) -> None:
     """Measure a trained agent: return, attention, faithfulness.
 
     Args:
         run: directory of the run.
         episodes: to play; by default as many as the run's settings say.
+        json: print the figures as one JSON object.
     """
     from lookright.rl.evaluate import evaluate as evaluate_agent
 
-    print_values(evaluate_agent(run, episodes))
+    values = evaluate_agent(run, episodes)
+    if json:
+        print(as_json(values))
+    else:
+        print_values(values)
 
 
 def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = False) -> None:

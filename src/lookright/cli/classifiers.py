@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lookright.cli.arguments import train_or_resume
-from lookright.cli.figures import print_splits
+from lookright.cli.figures import as_json, print_splits
 
 
 def train(arguments: list[str]) -> None:
@@ -22,7 +22,12 @@ def train(arguments: list[str]) -> None:
 
 
 def evaluate(
-    run: Path, data: Path | None = None, split: str | None = None, out: Path | None = None, map: str | None = None
+    run: Path,
+    data: Path | None = None,
+    split: str | None = None,
+    out: Path | None = None,
+    map: str | None = None,
+    json: bool = False,
 ) -> None:
     """Measure a trained run: accuracy, attention, faithfulness.
 
@@ -33,12 +38,16 @@ def evaluate(
         out: where to write; by default the run's directory, and needed for other data.
         map: what is measured, such as grad_cam, layer_cam or integrated_gradients; by default what the run's settings
             say.
+        json: print one JSON object, the figures of each split by its name.
     """
     from lookright.training.results import evaluate_run
     from lookright.training.run import load_run
 
-    result = evaluate_run(load_run(run), data, split.split(",") if split else None, out, map=map)
-    print_splits(result["splits"])
+    splits = evaluate_run(load_run(run), data, split.split(",") if split else None, out, map=map)["splits"]
+    if json:
+        print(as_json(splits))
+    else:
+        print_splits(splits)
 
 
 def explain(run: Path, images: list[Path], out: Path = Path("explanations"), map: str | None = None) -> None:
@@ -83,6 +92,28 @@ def predict(
     print(f"{counts.images} images in {out}")
     if counts.unreadable:
         warnings.warn(f"{counts.unreadable} files could not be read; the column problem says why.", stacklevel=2)
+
+
+def serve(run: Path, port: int = 8000, host: str = "127.0.0.1", map: str | None = None) -> None:
+    """Serve a page on this machine that tells what a run says of a picture, and where it looked; JSON at /explain.
+
+    Args:
+        run: directory of the run.
+        port: 0 takes a free one.
+        host: the address to listen at; any but 127.0.0.1 lets other machines ask, without a password.
+        map: such as grad_cam or layer_cam; by default what the run's settings say.
+    """
+    from lookright.serve.server import server_of
+    from lookright.training.run import load_run
+
+    server, address = server_of(load_run(run), map, host, port)
+    print(
+        f"{address}\nOpen this address in a browser; Ctrl-C ends it. For programs: POST a picture to {address}explain"
+    )
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
 
 
 def export(

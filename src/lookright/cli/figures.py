@@ -1,6 +1,12 @@
 """What was measured, on the terminal."""
 
+import json
 from typing import Any
+
+
+def as_json(values: Any) -> str:
+    """For another program: one JSON value in a line."""
+    return json.dumps(values, ensure_ascii=False)
 
 
 def print_splits(splits: dict[str, dict[str, Any]]) -> None:

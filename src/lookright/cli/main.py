@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import jsonargparse
 
@@ -17,14 +17,27 @@ from lookright.errors import InputError, nearest, said_by_system
 from lookright.interruption import Interrupted, ending_at_sigterm
 from lookright.trust import trusting
 
+
+def completion(shell: Literal["bash", "zsh"]) -> None:
+    """Print what makes the tabulator key complete commands and options: `source <(lookright completion bash)`.
+
+    Args:
+        shell: which reads it.
+    """
+    from lookright.cli.completion import completion_script
+
+    print(completion_script(COMMANDS, shell), end="")
+
+
 COMMANDS: dict[str, Command | dict[str, Command]] = {
     "demo": studies.demo,
     "train": classifiers.train,
     "evaluate": classifiers.evaluate,
     "explain": classifiers.explain,
     "predict": classifiers.predict,
+    "serve": classifiers.serve,
     "export": classifiers.export,
-    "study": {"": studies.study, "status": studies.status},
+    "study": {"": studies.study, "status": studies.status, "export": studies.export},
     "report": studies.report,
     "results": studies.results,
     "data": {
@@ -45,6 +58,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "study": agents.study,
         "results": agents.results,
     },
+    "completion": completion,
 }
 """By name; a group is a dict of commands, that of the empty name standing for the group's own."""
 

@@ -1,7 +1,9 @@
 """Commands of studies: many runs, their report and their page."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from lookright.cli.figures import as_json
 
 
 def demo(
@@ -24,7 +26,13 @@ def demo(
     print("", *what_was_seen(results), f"Open {write_report(out)}", sep="\n")
 
 
-def study(config: Path, out: Path | None = None, executor: Literal["local", "ray"] = "local", jobs: int = 1) -> None:
+def study(
+    config: Path,
+    out: Path | None = None,
+    executor: Literal["local", "ray"] = "local",
+    jobs: int = 1,
+    set: dict[str, Any] = {},  # noqa: B006, read alone
+) -> None:
     """Do the runs of a study that are missing; `lookright study status DIRECTORY` tells how far they are.
 
     Args:
@@ -32,20 +40,24 @@ def study(config: Path, out: Path | None = None, executor: Literal["local", "ray
         out: directory of the study; by default `runs/` and the file's name.
         executor: local, or ray for a cluster.
         jobs: runs at a time.
+        set: settings of every run in place of the file's `settings`, such as `--set.epochs 2 --set.lr 0.01`.
     """
     from lookright.study import run_study
+    from lookright.study.grid import with_settings
 
     out = out or Path("runs", config.stem)
-    run_study(config, out, executor, jobs)
+    with with_settings(config, set) as changed:
+        run_study(changed, out, executor, jobs)
     print(f"{out / 'results.csv'}\nWrite the report with: lookright report {out}")
 
 
-def status(directory: Path, watch: float = 0) -> None:
+def status(directory: Path, watch: float = 0, json: bool = False) -> None:
     """Tell of each run of a study whether it is finished, running, failed (and why), interrupted or waiting.
 
     Args:
         directory: of the study.
         watch: look again every so many seconds, until nothing is left to do; 0 looks once.
+        json: print one JSON object, the state of each run by its directory, and do not watch.
     """
     import time
 
@@ -70,8 +82,8 @@ def status(directory: Path, watch: float = 0) -> None:
         outs = planned_directories(path, directory)
     require_between("watch", watch, 0, 86400)
     states = dict(run_states(directory, outs))
-    if not watch:
-        print(_as_lines(states))
+    if json or not watch:
+        print(as_json(states) if json else _as_lines(states))
         return
     with Live(Text(_as_lines(states)), auto_refresh=False, vertical_overflow="visible") as shown:
         while any(state in ("running", "waiting", "interrupted") for state in states.values()):
@@ -86,6 +98,21 @@ def _as_lines(states: dict[str, str]) -> str:
     counts = Counter(state.partition(":")[0] for state in states.values())
     total = ", ".join(f"{number} {state}" for state, number in counts.items())
     return "\n".join([*(f"{name}  {state}" for name, state in states.items()), total])
+
+
+def export(directory: Path, out: Path | None = None) -> None:
+    """Write every figure of a study as CSV or Parquet, or its means as a table for LaTeX.
+
+    Args:
+        directory: of the study.
+        out: the file to write, which ends with .csv, .parquet or .tex; by default figures.csv in the directory.
+    """
+    from lookright.report.directory import read_results
+    from lookright.report.results_table import results_table, write_table
+
+    out = out or directory / "figures.csv"
+    write_table(results_table(read_results(directory)), out)
+    print(out)
 
 
 def report(directory: Path, out: Path | None = None) -> None:

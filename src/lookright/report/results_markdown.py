@@ -2,48 +2,56 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from lookright.measures import FLAT, RANDOM
 from lookright.replacing import replacing
-from lookright.report.comparison import Score, Section, sections
+from lookright.report.comparison import sections
 from lookright.report.directory import StudyResults, read_results
-from lookright.report.markdown import DASH, cell, head, table
-from lookright.report.number import decimal, p_value
+from lookright.report.markdown import DASH, cell
+from lookright.report.markdown import table as markdown_table
+from lookright.report.number import decimal
+from lookright.report.results_table import FLOORS, results_table, with_half_width, write_table
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
 from lookright.statistics import Estimate
 
+ABOUT = (
+    "Mean ± half the width of the 95 % t interval over seeds. Differences are paired by seed, to the first method, "
+    "with their 95 % interval and the p-value of the paired t-test, corrected by Holm's method where several methods "
+    "are compared. ↑: higher is better; ↓: lower is better. [All figures]({table})."
+)
+FIRST = ("Accuracy", "AUROC")
+"""The measures of a digest, besides those of attention."""
+ATTENTION = ("Energy in mask (contrast)", "Energy in mask")
+
 
 def write_results(directories: Sequence[Path], out: Path) -> None:
-    """Writes a Markdown page of results: per protocol and split the means and the paired differences.
+    """Writes a Markdown page of results, and beside it, as CSV, the full table that it is a digest of.
 
     Args:
         directories: directories of studies, in the order of the page.
-        out: the Markdown file.
+        out: the Markdown file; the table is called as it is, with `-table.csv` at the end.
 
     Raises:
         InputError: where a directory is not that of a study, or a file in it is not what it should be.
     """
     command = shlex.join(["lookright", "results", *map(str, directories), "--out", str(out)])
-    parts = [
-        "# Results",
-        f"Written by `{command}`; do not edit by hand.",
-        "Mean ± half the width of the 95 % t interval over seeds. Differences are paired by seed, with their 95 % "
-        "interval and the p-value of the paired t-test, corrected by Holm's method where several methods are compared "
-        "with the baseline. ↑: higher is better; ↓: lower is better.",
-    ]
-    for directory in directories:
-        parts += _study(read_results(directory), directory)
+    table = out.with_name(f"{out.stem}-table.csv")  # not results.csv, which a study's directory has
+    parts = ["# Results", f"Written by `{command}`; do not edit by hand.", ABOUT.format(table=table.name)]
+    studies = [read_results(directory) for directory in directories]
+    figures = [results_table(study) for study in studies]
+    for study, directory, rows in zip(studies, directories, figures, strict=True):
+        parts += _study(study, directory, rows)
     out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(pd.concat(figures), table)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _study(study: StudyResults, directory: Path) -> list[str]:
+def _study(study: StudyResults, directory: Path, figures: pd.DataFrame) -> list[str]:
     environments = list(study.environments())
     about = []
     for key in dict.fromkeys(key for environment in environments for key in environment):
@@ -56,7 +64,9 @@ def _study(study: StudyResults, directory: Path) -> list[str]:
         # Four backticks, so that three in the file do not end it.
         fenced = f"````yaml\n{study.config.strip()}\n````"
         name = directory / "study.yaml"
-        parts.append(f"<details><summary>Configuration ({cell(str(name))})</summary>\n\n{fenced}\n\n</details>")
+        parts.append(
+            f'<details markdown="1"><summary>Configuration ({cell(str(name))})</summary>\n\n{fenced}\n\n</details>'
+        )
     if tables := selections(study.results):
         parts += _selection(tables)
     for section in sections(study):
@@ -64,8 +74,8 @@ def _study(study: StudyResults, directory: Path) -> list[str]:
         if title:
             parts.append(f"### {cell(title)}")
         parts += [cell(sentence) for sentence in summary(section, {}).values()]
-        for split in section.splits:
-            parts += _split(section, split)
+        rows = figures[(figures["protocol"] == section.protocol) & (figures["model"] == section.model)]
+        parts.append(digest(rows, section.headline_split()))
     return parts
 
 
@@ -75,71 +85,63 @@ def _selection(tables: list[Selection]) -> list[str]:
         accuracies = [[method.name, *map(_interval, method.accuracies)] for method in found.methods]
         names = [[method.name, *method.chosen] for method in found.methods]
         parts.append(f"**{cell(found.title)}**")
-        parts.append(table(["Accuracy ↑", *found.protocols, "Mean"], accuracies))
-        parts.append(table(["Chosen (seeds)", *found.protocols], names))
+        parts.append(markdown_table(["Accuracy ↑", *found.protocols, "Mean"], accuracies))
+        parts.append(markdown_table(["Chosen (seeds)", *found.protocols], names))
     return parts
 
 
-def _split(section: Section, split: str) -> list[str]:
-    columns = section.metrics_of(split)
-    scores = {column: {score.name: score for score in section.scores(split, column)} for column in columns}
-    tells_epochs = "epochs" in section.results and section.results["epochs"].notna().any()
-    heads = [
-        "Method",
-        "Seeds",
-        *(["Epochs"] if tells_epochs else []),
-        *(head(section.measure(column)) for column in columns),
-    ]
-    means = [
-        [
-            name,
-            ", ".join(map(str, section.seeds(name, split))),
-            *([_epochs(section, name, split)] if tells_epochs else []),
-            *(_mean(scores[column].get(name)) for column in columns),
-        ]
-        for name in section.names
-    ]
-    for name, of in (("a flat map", FLAT), ("a random map", RANDOM)):
-        floors = [section.floor(split, column, of) for column in columns]
-        if not all(map(math.isnan, floors)):
-            means.append([name, "", *([""] if tells_epochs else []), *map(decimal, floors)])
-    parts = [f"**{cell(split)}**", table(heads, means)]
-    if len(section.names) > 1:
-        differences = [
-            [name, *(_difference(scores[column].get(name)) for column in columns)] for name in section.names[1:]
-        ]
-        parts.append(
-            table(
-                [f"Difference to {section.baseline}", *(head(section.measure(column)) for column in columns)],
-                differences,
-            )
-        )
-    return parts
+def digest(table: pd.DataFrame, headline: str) -> str:
+    """The figures that are asked for first: accuracy on every split, on the `headline` differences and attention, too.
+
+    Args:
+        table: the lines of one protocol and model, see `results_table`.
+        headline: the split that comes first.
+    """
+    names = [name for name in dict.fromkeys(table["method"]) if name not in FLOORS]
+    columns = [*_columns(table, headline)]
+    heads = ["Method", "Seeds", *(head for head, _ in columns)]
+    about = table.drop_duplicates("method").set_index("method")
+    if table["epochs"].notna().any():
+        heads.insert(2, "Epochs")
+    rows = []
+    for name in [*names, *(floor for floor in FLOORS if floor in about.index)]:
+        row = [name, str(about.loc[name, "seeds"]) if name in names else ""]
+        if "Epochs" in heads:
+            row.append(f"{about.loc[name, 'epochs']:.4g}".replace("nan", "" if name in FLOORS else DASH))
+        rows.append([*row, *(column.get(name, DASH) for _, column in columns)])
+    return markdown_table(heads, rows)
 
 
-def _epochs(section: Section, name: str, split: str) -> str:
-    """Of a training, on average over the seeds."""
-    rows = section.results[(section.results["name"] == name) & (section.results["split"] == split)]
-    mean = rows["epochs"].mean()
-    return DASH if np.isnan(mean) else f"{mean:.4g}"
+def _columns(table: pd.DataFrame, headline: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The head of each column of a digest, and its cells by method."""
+    has = {*table["measure"]}
+    attention = next((label for label in ATTENTION if label in has), None)
+    first = [label for label in FIRST if label in has] or [table["measure"].iloc[0]]
+    for split in sorted(table["split"].unique(), key=lambda split: split != headline):
+        for label in [*first, *([attention] if attention and split == headline else [])]:
+            lines = table[(table["split"] == split) & (table["measure"] == label)].set_index("method")
+            if lines.empty:
+                continue
+            arrow = {"higher": " ↑", "lower": " ↓"}.get(lines["better"].iloc[0], "")
+            yield f"{label}, {split}{arrow}", {str(name): _mean(line) for name, line in lines.iterrows()}
+            if split == headline and lines["difference"].notna().any():
+                yield "Difference", {str(name): _difference(line) for name, line in lines.iterrows()}
 
 
-def _mean(score: Score | None) -> str:
-    return DASH if score is None else _interval(score.mean)
+def _mean(line: pd.Series) -> str:
+    return with_half_width(line["mean"], line["half_width"])
 
 
 def _interval(mean: Estimate) -> str:
-    if not mean.low <= mean.high:
-        return decimal(mean.value)
-    return f"{decimal(mean.value)} ± {decimal((mean.high - mean.low) / 2)}"
+    return with_half_width(mean.value, (mean.high - mean.low) / 2)
 
 
-def _difference(score: Score | None) -> str:
-    if score is None or score.difference is None:
+def _difference(line: pd.Series) -> str:
+    if math.isnan(line["difference"]):
         return DASH
-    difference = score.difference
-    value = decimal(difference.value, sign=True)
-    if not difference.low <= difference.high:
+    value, low, high = (decimal(line[column], sign=True) for column in ("difference", "low", "high"))
+    if math.isnan(line["low"]):
         return value
-    low, high = decimal(difference.low, sign=True), decimal(difference.high, sign=True)
-    return f"{value} [{low}, {high}], {p_value(score.holm)}"
+    p = str(line["p"])
+    relation = "" if p[0] in f"<{DASH}" else "= "
+    return f"{value} [{low}, {high}], " + f"p {relation}{p}".replace(" ", "\u00a0")

@@ -4,7 +4,6 @@ Schulman et al., "Proximal Policy Optimization Algorithms", arXiv 1707.06347, wi
 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022. Reads from top to bottom.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from jaxtyping import Bool, Float
-from rich.progress import track
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.utils.tensorboard import SummaryWriter
@@ -40,6 +38,7 @@ from lookright.run_directory import (
     write_checkpoint,
     write_json,
 )
+from lookright.training.time_left import with_time_left
 from lookright.trust import trusting
 
 PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")
@@ -185,7 +184,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     target_seen = masks is None or done > 0
 
     updates = range(done + 1, settings.updates + 1)
-    for update in track(updates, settings.out.name, disable=not sys.stderr.isatty()):
+    for update in with_time_left(updates, settings.out.name, len(updates)):
         # Everything random depends on (seed, update) alone. An episode cannot be taken up in its middle: after a
         # checkpoint all environments start anew, whether the run was interrupted there or not.
         started = time.perf_counter()

@@ -4,14 +4,18 @@ import dataclasses
 import math
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import jsonargparse
 import pandas as pd
+import yaml
 
 from lookright.errors import InputError, said_by_system
 from lookright.replacing import replacing
@@ -19,7 +23,8 @@ from lookright.run_directory import only_writer, write_json
 from lookright.run_directory.lock import remove_leftovers
 from lookright.study.executors import Executor, execute
 from lookright.study.status import FAILURES, is_finished
-from lookright.yaml_file import read_yaml
+from lookright.training.time_left import duration
+from lookright.yaml_file import parse_yaml, read_yaml
 
 Grid = TypeVar("Grid")
 Runs = Sequence[jsonargparse.Namespace]
@@ -107,6 +112,27 @@ def _named(path: Path, key: str, content: Any) -> dict[str, dict]:
     return {str(name): overrides or {} for name, overrides in content.items()}
 
 
+@contextmanager
+def with_settings(config: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """A study's YAML file whose runs have these settings in place of the file's; without any, the file itself.
+
+    Raises:
+        InputError: there are settings, and the file has no mapping to put them in.
+    """
+    if not settings:
+        yield config
+        return
+    content = read_yaml(config)
+    if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
+        raise InputError(f"{str(config)!r} has no mapping called settings; expected a study.")
+    with TemporaryDirectory() as folder:
+        changed = Path(folder, config.name)
+        read = {name: parse_yaml(to, name) if isinstance(to, str) else to for name, to in settings.items()}
+        content["settings"] = {**content.get("settings", {}), **read}
+        changed.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        yield changed
+
+
 def open_directory(config: Path, out: Path, runs: Runs, read: Callable[[Path], jsonargparse.Namespace]) -> None:
     """Make a study's directory, with a copy of its configuration as `study.yaml`.
 
@@ -167,12 +193,15 @@ def do_missing(
         table = collect()
         failures: dict[str, str] = {}
         write_json(out / FAILURES, failures)
+        started = time.monotonic()
         attempts = execute(partial(_attempt, work), missing, _died, executor, jobs)
         for done, (run_out, error) in enumerate(attempts, start=1):
             if error:
                 failures[Path(run_out).relative_to(out).as_posix()] = error
                 write_json(out / FAILURES, failures)
-            print(f"[{done}/{len(missing)}] {run_out}: {error or 'finished'}", file=sys.stderr)
+            left = duration((time.monotonic() - started) / done * (len(missing) - done))
+            still = f", about {left} left" if done < len(missing) else ""
+            print(f"[{done}/{len(missing)}] {run_out}: {error or 'finished'}{still}", file=sys.stderr)
             table = collect()
         if failures:
             first = next(": ".join(failure) for failure in failures.items())

@@ -1,11 +1,9 @@
 """What a method's training costs, in operations: the same on every machine."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -14,6 +12,7 @@ from lookright.classifier import Classifier
 from lookright.methods import ERM, Method
 from lookright.tasks import Task, cross_entropy
 from lookright.training.preprocessing import Preprocessing
+from lookright.training.rehearsal import first_batch, rehearse
 from lookright.training.run_data import RunData
 from lookright.training.settings import RunSettings
 
@@ -32,11 +31,9 @@ def affordable_epochs(
         preprocessing: of these.
         classifier: to be trained; it is not changed.
     """
-    budget, rows = settings.schedule.budget, data.rows("train").reset_index(drop=True)
-    first = rows.sort_values("mask_weight", ascending=False, kind="stable").index[:COUNTED_IMAGES]
-    dataset = data.dataset("train", preprocessing.size)
-    batch = preprocessing.collate()([dataset[row] for row in first])
-    steps = max(1, round(budget * len(rows) / settings.optimisation.batch_size / settings.optimisation.accumulate))
+    budget, rows = settings.schedule.budget, len(data.rows("train"))
+    batch = first_batch(data, preprocessing, COUNTED_IMAGES)
+    steps = max(1, round(budget * rows / settings.optimisation.batch_size / settings.optimisation.accumulate))
     counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
     return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
 
@@ -56,21 +53,14 @@ def step_cost(
         steps: of the training at which it is counted, for methods that take turns; the mean is returned.
         task: the loss of each image.
     """
-    with torch.random.fork_rng(devices=[]):
-        plain = _operations(classifier, ERM(), batch, task)
-        counted = [_operations(classifier, method, batch, task, step) for step in steps]
+    plain = _operations(classifier, ERM(), batch, task)
+    counted = [_operations(classifier, method, batch, task, step) for step in steps]
     return sum(counted) / len(counted) / plain
 
 
 def _operations(classifier: Classifier, method: Method, batch: Batch, task: Task, step: int = 0) -> int:
-    classifier, method = copy.deepcopy(classifier).train(), copy.deepcopy(method).train()
-    method.attach(classifier, torch.optim.SGD(classifier.parameters()))
-    for part in method.modules():
-        if isinstance(part, Method):
-            part.step = step
-    given = {key: value.clone() if isinstance(value, Tensor) else value for key, value in batch.items()}
     with _Counter() as counter:
-        method(classifier, given, task).total.backward()
+        rehearse(classifier, method, batch, task, step)
     return counter.operations
 
 

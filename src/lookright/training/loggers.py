@@ -1,13 +1,14 @@
 """Where the figures of a training go besides `metrics.csv`."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lightning.fabric.loggers import Logger, TensorBoardLogger
 
 from lookright.errors import InputError, require_one_of
 
-LOGGERS = ("tensorboard", "wandb")
+EXPERIMENT = "lookright"
 
 
 def build_loggers(names: Sequence[str], out: Path) -> list[Logger]:
@@ -15,22 +16,39 @@ def build_loggers(names: Sequence[str], out: Path) -> list[Logger]:
 
     Args:
         names: `tensorboard` writes into the run's directory; `wandb` goes to Weights & Biases, whose package and
-            account are the user's.
+            account are the user's (`WANDB_MODE=offline` keeps it here); `mlflow` goes where `MLFLOW_TRACKING_URI` says,
+            and into `mlflow.db` in the run's directory where it says nothing.
         out: directory of the run.
 
     Raises:
         InputError: a name that is not known, or a package that is not installed.
     """
-    loggers: list[Logger] = []
-    for name in names:
-        require_one_of("loggers", name, LOGGERS)
-        if name == "tensorboard":
-            loggers.append(TensorBoardLogger(out, "", "tensorboard"))
-            continue
-        try:
-            from lightning.pytorch.loggers import WandbLogger
+    return [_built(name, out) for name in names]
 
-            loggers.append(WandbLogger(name=out.name, save_dir=out, project="lookright"))
-        except ModuleNotFoundError as error:
-            raise InputError("loggers = 'wandb' needs its package; install it with pip install wandb.") from error
-    return loggers
+
+def _built(name: str, out: Path) -> Logger:
+    require_one_of("loggers", name, LOGGERS)
+    try:
+        return LOGGERS[name](out)
+    except ModuleNotFoundError as error:
+        raise InputError(f"loggers = {name!r} needs its package; install it with pip install {name}.") from error
+
+
+def _tensorboard(out: Path) -> Logger:
+    return TensorBoardLogger(out, "", "tensorboard")
+
+
+def _wandb(out: Path) -> Logger:
+    from lightning.pytorch.loggers import WandbLogger
+
+    return WandbLogger(name=out.name, save_dir=out, project=EXPERIMENT)
+
+
+def _mlflow(out: Path) -> Logger:
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    own = f"sqlite:///{out.resolve() / 'mlflow.db'}"
+    return MLFlowLogger(EXPERIMENT, run_name=out.name, tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", own))
+
+
+LOGGERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers import Logger
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -26,6 +24,7 @@ from lookright.methods import Method
 from lookright.run_directory import MetricsLog, write_checkpoint
 from lookright.training.settings import RunSettings
 from lookright.training.step import Held, TrainingStep, build_optimizer, build_schedule
+from lookright.training.time_left import with_time_left
 
 CHECKPOINT = ("step", "model", "method", "optimizer", "schedule", "precision", "progress", "generators")
 """What a checkpoint holds."""
@@ -157,11 +156,8 @@ class TrainingLoop:
         """
         accumulate, patience = self.settings.optimisation.accumulate, self.settings.schedule.patience
         done, total = self.progress.step * accumulate, len(batches.batch_sampler)  # type: ignore[arg-type]
-        shown = track(
-            _without_traceback(batches),
-            self.settings.out.name,
-            total=total - done,
-            disable=not (self.fabric.is_global_zero and sys.stderr.isatty()),
+        shown = with_time_left(
+            _without_traceback(batches), self.settings.out.name, total - done, self.fabric.is_global_zero
         )
         with self._ending_loggers(), noticing_signals() as request:
             for number, batch in enumerate(shown, start=done + 1):

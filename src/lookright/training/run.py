@@ -39,6 +39,7 @@ from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
 from lookright.training.model import build_model, require_known_model, try_out
 from lookright.training.preprocessing import Preprocessing
+from lookright.training.rehearsal import first_batch, rehearse
 from lookright.training.run_data import RunData, load_data, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
 
@@ -254,6 +255,9 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
             f"{type(method).__name__} only begins after {warmup} steps of warming up, and this training "
             f"has {steps}. Raise --epochs, or lower the method's warmup."
         )
+    batch = first_batch(data, preprocessing, images)
+    for step in sorted({0, warmup}):
+        rehearse(classifier, method, batch, settings.optimisation.task, step)
     return classifier, preprocessing
 
 

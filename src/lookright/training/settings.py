@@ -107,7 +107,7 @@ class MachineSettings(Group):
         workers: processes that prepare batches; 0 prepares them in the training process.
         accelerator: auto, cpu, gpu or mps.
         devices: number of devices; more than one trains in parallel processes (DDP).
-        loggers: that get every figure besides `metrics.csv`: `tensorboard`, `wandb`.
+        loggers: that get every figure besides `metrics.csv`: `tensorboard`, `wandb`, `mlflow`.
     """
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
