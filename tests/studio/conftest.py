@@ -27,7 +27,7 @@ def write_bare(folder, images=8, size=32):
             {
                 "image": f"images/{number}.png",
                 "label": ("red", "green", "blue")[number % 3],
-                "split": ("train", "train", "test")[number % 3],
+                "split": "train" if number < 0.75 * images else "test",
                 "domain": ("even", "odd")[number % 2],
             }
         )

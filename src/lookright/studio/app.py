@@ -280,7 +280,7 @@ class Studio:
         values = grown(map, *_size(self.folder, image, side))
         if "plain" in request.args:
             return _png(Image.fromarray((values * 255).astype(np.uint8)))
-        return _png(Image.fromarray(heat(values)))
+        return _kept(_png(Image.fromarray(heat(values))))
 
     def _difference(self, request: Request) -> Response:
         """Orange where the run looks and no evidence is, blue where evidence is and the run does not look."""

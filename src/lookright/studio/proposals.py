@@ -69,18 +69,19 @@ class Proposals:
             return marked_by(self.map(image, operation.get("run"), operation.get("source")), height, width, threshold)
         if shape == "superpixels":
             wanted = operation.get("regions")
-            if not isinstance(wanted, list) or not all(type(number) is int for number in wanted[: 2 * MOST_REGIONS]):
+            if not isinstance(wanted, list) or not all(type(number) is int for number in wanted):
                 raise InputError("regions has to be a list of whole numbers.")
-            regions = np.isin(self.regions(image), [number for number in wanted if -1 < number <= MOST_REGIONS * 4])
+            found = self.regions(image)
+            regions = np.isin(found, [number for number in wanted if 0 <= number <= found.max()])
             return np.array(Image.fromarray(regions).resize((width, height), Image.Resampling.NEAREST))
         if self.segmenter is None:
             raise InputError("There is no segmenter. Name one with --segmenter my.module.segment.")
         x, y = self._pixel(operation.get("point"), height, width)
         pixels = self._folder.sample(image).image.permute(1, 2, 0).numpy()
-        found = np.asarray(self.segmenter(pixels, x, y))
-        if found.shape != (height, width):
-            raise InputError(f"The segmenter gave an array of shape {found.shape}; expected {(height, width)}.")
-        return found.astype(bool)
+        segment = np.asarray(self.segmenter(pixels, x, y))
+        if segment.shape != (height, width):
+            raise InputError(f"The segmenter gave an array of shape {segment.shape}; expected {(height, width)}.")
+        return segment.astype(bool)
 
     def map(self, image: str, run: object, source: object = "map") -> np.ndarray:
         """Where a run looks, or what its masker marks, in [0, 1] on a grid of its own.

@@ -119,7 +119,7 @@ class RunScores:
                         self.alignment[image] = _alignment(known.map, sample)
                     else:
                         part[image] = sample
-                except InputError:
+                except (InputError, OSError):
                     self.unreadable.add(image)
             if part:
                 self._score(part)

@@ -13,6 +13,7 @@ from lookright.errors import InputError
 from lookright.studio.folder import OWN, StudioFolder
 from lookright.studio.scores import RunScores
 from lookright.training.run import TrainedRun, load_run
+from lookright.training.settings import instantiate, read_settings
 
 METHOD = "CAMAL"
 """Where the run whose settings are taken has a method that needs no masks."""
@@ -102,8 +103,6 @@ class Trainer:
         if self._state["state"] != "running" or self._out is None:
             return float(self._state["state"] == "done")
         try:
-            from lookright.training.settings import instantiate, read_settings
-
             settings = instantiate(read_settings(self._out / "config.yaml"))
             last = (self._out / "metrics.csv").read_text().splitlines()[-1]
             table = settings.protocol.assign(self._folder.table.copy(), settings.seed)

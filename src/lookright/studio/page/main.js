@@ -115,7 +115,7 @@ async function score() {
   if (!state.runs.length) return;
   state.scores = await get("scores");
   if (state.scores.runs.length !== state.runs.length) showRuns(state.scores.runs.map((run) => run.name));
-  if (!$("images").hidden) grid.refresh();
+  grid.recaption();
   count();
   if (!isScored()) setTimeout(() => score().catch(() => {}), Math.max(WAIT, state.items.length / 2));
 }
