@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 import torch
@@ -5,6 +7,7 @@ from PIL import Image
 
 from lookright import InputError
 from lookright.cli import main
+from lookright.data.formats.label_studio import unpack
 from lookright.data.table import read_table
 from lookright.predict import predict_folder, where
 from lookright.training.results import evaluate_run
@@ -95,3 +98,23 @@ def test_the_command(run, squares, tmp_path, capsys):
     assert "90 images" in capsys.readouterr().out
     predict_folder(load_run(run.directory), squares / "images", tmp_path / "again.csv", "hires_cam")
     assert (tmp_path / "again.csv").read_bytes() == out.read_bytes()
+
+
+def test_maps_go_out_as_pre_annotations_of_what_was_predicted(run, squares, tmp_path, capsys):
+    out = tmp_path / "tasks.json"
+    arguments = ["data", "export", squares, "label_studio_predictions", "--run", run.directory, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(out), str(out.with_suffix(".xml"))]
+    predict_folder(run, squares, tmp_path / "predictions.csv")
+    table = read(tmp_path / "predictions.csv")
+    tasks = json.loads(out.read_text())
+    assert len(tasks) == len(table)
+    for task in tasks:
+        choice, brush = task["predictions"][0]["result"]
+        row = table.loc[task["data"]["image"].removeprefix("/data/local-files/?d=")]
+        assert choice["value"]["choices"] == [row["class"]]
+        height, width = brush["original_height"], brush["original_width"]
+        marked = unpack(bytes(brush["value"]["rle"]), height * width * 4).reshape(height, width, 4)[..., 3] > 0
+        x0, y0, x1, y1 = map(int, row["box"].split())
+        assert marked[y0 : y1 + 1, x0 : x1 + 1].any()
+        assert 0 < marked.mean() < 0.9

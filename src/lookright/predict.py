@@ -20,12 +20,13 @@ from torchvision.transforms import v2
 
 from lookright.attribution import explain_prediction, minmax, predicted_class, relu
 from lookright.classifier import evaluating
+from lookright.data.formats import Annotated
 from lookright.data.samples import COLUMNS, Sample, Samples, folder_encoding
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.metrics import energy_in_mask
+from lookright.overlay import overlay
 from lookright.replacing import replacing
-from lookright.training.explanation import overlay
 from lookright.training.run import TrainedRun
 
 WRITTEN = ("image", "class", "confidence", "box", "energy_in_mask", "problem")
@@ -82,6 +83,34 @@ def predict_folder(
                 writer.writerow(row)
                 counts["unreadable" if "problem" in row else "images"] += 1
     return Counts(**counts)
+
+
+def predicted_images(
+    run: TrainedRun, folder: Path, map: str | None = None, batch_size: int = 32
+) -> Iterator[Annotated]:
+    """The images of a folder, each with the run's map under the class that it predicts, for `lookright.data.export`.
+
+    A map is what speaks for the class, over its maximum; images that cannot be read are left out.
+
+    Args:
+        run: a trained run.
+        folder: as for `predict_folder`.
+        map: a map's name or import path; None: the one of the run's settings.
+        batch_size: images that the model sees at a time.
+
+    Raises:
+        InputError: as `predict_folder`.
+    """
+    samples, map = _samples(folder), map or run.settings.evaluation.map
+    with evaluating(run.classifier):
+        for start in range(0, len(samples), batch_size):
+            names, read = [], []
+            for number in range(len(samples))[start : start + batch_size]:
+                with suppress(InputError):
+                    read.append(_read(run, samples[number]))
+                    names.append(samples.columns["image"][number])
+            for name, one, (row, signed) in zip(names, read, _explained(run, read, map) if read else (), strict=True):
+                yield Annotated(folder / name, {row["class"]: _grown(signed, *one.size)}, label=row["class"])
 
 
 def predict_image(
@@ -239,5 +268,9 @@ def _write_overlay(image: Tensor, map: Tensor, path: Path) -> None:
 
 def laid_over(image: UInt8[Tensor, "3 H W"], map: Float[Tensor, "h w"]) -> Image.Image:
     """A picture of an image under a map, whose negative values count as 0."""
-    grown = functional.interpolate(minmax(relu(map[None]))[None], image.shape[-2:], mode="bilinear")[0, 0]
-    return Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), grown.numpy()))
+    return Image.fromarray(overlay(image.permute(1, 2, 0).numpy(), _grown(map, *image.shape[-2:])))
+
+
+def _grown(map: Tensor, height: int, width: int) -> Float[np.ndarray, "H W"]:
+    """What speaks for the class, in [0, 1] and of an image's size."""
+    return functional.interpolate(minmax(relu(map[None]))[None], (height, width), mode="bilinear")[0, 0].numpy()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lookright import InputError
+from lookright.data.encoding import Encoding
 from lookright.data.images import read_box, read_image, read_mask
-from lookright.data.masks import Encoding
 
 PICTURE = np.tile(np.linspace(0.1, 0.9, 16), (12, 1))
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lookright.data.dataset import Collate, ImageDataset
+from lookright.data.encoding import Encoding, read_encoding, write_encoding
 from lookright.data.images import read_mask
 from lookright.data.mask_controls import Inverted, Uniform
-from lookright.data.masks import Encoding, read_encoding, united, with_polarity, write_encoding
+from lookright.data.masks import united, with_polarity
 from lookright.data.samples import folder_encoding, read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError

@@ -100,6 +100,24 @@ def convert(source: Path, out: Path, format: str | None = None, several: Literal
     print(f"{len(table)} images in {out}, {len(left_out)} left out")
 
 
+def export(folder: Path, format: str, out: Path | None = None, run: Path | None = None, map: str | None = None) -> None:
+    """Write a folder for COCO, Label Studio (also as pre-annotations) or CVAT: its masks, or where a run looked.
+
+    Args:
+        folder: with labels.csv; for a run, any folder of images.
+        format: coco, label_studio, label_studio_predictions or cvat.
+        out: the file to write; by default in the folder, where the names of images lead from.
+        run: directory of a run whose classes and maps are written in place of labels and masks.
+        map: such as grad_cam or layer_cam; by default what the run's settings say.
+    """
+    from lookright.data.export import export as export_folder
+    from lookright.predict import predicted_images
+    from lookright.training.run import load_run
+
+    images = predicted_images(load_run(run), folder, map) if run is not None else None
+    print(*export_folder(folder, format, out, images), sep="\n")
+
+
 def vlcs(archive: Path, out: Path) -> None:
     """Check and unpack DomainBed's archive of VLCS, which is downloaded by hand.
 

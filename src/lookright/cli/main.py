@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         "index": data.index,
         "check": data.check,
         "convert": data.convert,
+        "export": data.export,
         "vlcs": data.vlcs,
         "terra_incognita": data.terra_incognita,
     },

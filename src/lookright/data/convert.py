@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lookright.data.encoding import write_encoding
 from lookright.data.formats import FORMATS, Annotated, Format
 from lookright.data.images import read_header
-from lookright.data.masks import write_encoding
 from lookright.errors import InputError, nearest, require_one_of
 from lookright.import_path import imported
 from lookright.replacing import replacing
@@ -23,10 +23,7 @@ EVIDENCE, IGNORE = 255, 128
 def convert(
     source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip"
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Write a folder with `labels.csv`, `encoding.yaml`, `images` and `masks` from annotations of any format.
-
-    Images are hard links, or copies where the file system has no links. In masks 255 is
-    evidence and 128 is ignored. An image's label is the one that the format gives it, or else the only one marked.
+    """Write a native folder from annotations of any format: see `write_folder`.
 
     Args:
         source: a file of annotations or a folder.
@@ -40,41 +37,70 @@ def convert(
     Raises:
         InputError: nothing recognised, a broken annotation, no image with a label, or `out` exists.
     """
+    return write_folder(_told(find_format(source, format), source), out, several)
+
+
+def write_folder(
+    images: Iterable[Annotated], out: Path, several: Literal["skip", "largest"] = "skip"
+) -> tuple[pd.DataFrame, list[str]]:
+    """Write a folder with `labels.csv`, `encoding.yaml`, `images` and `masks`.
+
+    Image files are hard links, or copies where the file system has no links. In masks 255 is evidence and 128 is
+    ignored; where any is soft, they are shades, and nothing can be ignored. An image's label is the one that it has, or
+    else the only one marked.
+
+    Args:
+        images: from a reader of a format, or `lookright.data.formats.annotated_items`.
+        out: the folder to write; must not exist.
+        several: images on which several labels are marked: `skip`, or take the `largest`.
+
+    Returns:
+        The table, and why images were left out.
+
+    Raises:
+        InputError: no image with a label, soft masks beside ignored pixels, or `out` exists.
+    """
     require_one_of("several", several, ("skip", "largest"))
-    reader = find_format(source, format)
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
     out.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str]] = []
     left_out: list[str] = []
     names: set[str] = set()
+    is_soft = ignores = False
+    span: list[int] = []
     with replacing(out) as draft:
         (draft / "images").mkdir(parents=True)
         (draft / "masks").mkdir()
-        for one in _told(reader, source):
+        for one in images:
             marked = {name for name, mask in one.marked.items() if mask.any()} or set(one.marked)
             if one.label is None and len(marked) != 1 and not (marked and several == "largest"):
                 what = ", ".join(sorted(marked)) or "nothing"
                 left_out.append(f"{one.image.name}: {what} is marked, and an image has one label.")
                 continue
-            label = one.label or max(sorted(marked), key=lambda name: int(one.marked[name].sum()))
+            label = one.label or max(sorted(marked), key=lambda name: float(one.marked[name].sum()))
             name = _free(one.image.name, names)
-            _link(one.image, draft / "images" / name)
+            if one.pixels is None:
+                _link(one.image, draft / "images" / name)
+            else:
+                Image.fromarray(one.pixels).save(draft / "images" / name)
+                span += [int(one.pixels.min()), int(one.pixels.max())] if one.pixels.dtype != np.uint8 else []
             mask = _mask(one, label)
             if mask is not None:
                 Image.fromarray(mask).save(draft / "masks" / f"{name}.png")
+                is_soft |= label in one.marked and not _is_binary(one.marked[label])
+                ignores |= one.ignore is not None and bool(one.ignore.any())
             row = {"image": f"images/{name}", "label": label, "mask": f"masks/{name}.png" if mask is not None else ""}
-            rows.append(row | {"split": one.split or ""})
+            rows.append(row | {"split": one.split or "", "group": one.group or ""})
         if not rows:
-            raise InputError(f"No image with one label in {str(source)!r}. {left_out[0] if left_out else ''}".strip())
+            raise InputError(f"No image with one label. {left_out[0] if left_out else ''}".strip())
+        if is_soft and ignores:
+            raise InputError("Some masks are soft and some ignore pixels; a folder has one or the other.")
         table = pd.DataFrame(rows)
-        if not (table["split"] != "").any():
-            table = table.drop(columns="split")
-        write_encoding(
-            draft,
-            channel="luminance",
-            values={0: "background", EVIDENCE: "evidence", IGNORE: "ignore"},
-        )
+        table = table.drop(columns=[column for column in ("split", "group") if not (table[column] != "").any()])
+        meaning = {} if is_soft else {"values": {0: "background", EVIDENCE: "evidence", IGNORE: "ignore"}}
+        depth = {"image_range": [min(span), max(max(span), min(span) + 1)]} if span else {}
+        write_encoding(draft, channel="luminance", **meaning, **depth)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
     return table, left_out
 
@@ -116,23 +142,35 @@ def _told(reader: Format, source: Path) -> Iterator[Annotated]:
 
 
 def _mask(one: Annotated, label: str) -> np.ndarray | None:
-    """0, `EVIDENCE` and `IGNORE`; None where nothing was marked under the label and nothing is said to be ignored."""
+    """Shares of `EVIDENCE`, and `IGNORE`; None where nothing is known of the label and nothing is ignored."""
     if label not in one.marked and one.ignore is None:
         return None
-    header = read_header(one.image)
     marked = one.marked.get(label)
     shape = marked.shape if marked is not None else one.ignore.shape if one.ignore is not None else (0, 0)
-    if shape not in ((header.height, header.width), header.upright[::-1]):
+    sizes = _sizes(one)
+    if shape not in sizes:
         raise InputError(
-            f"Annotations of {one.image.name!r} are for {shape[1]} by {shape[0]} pixels, and it has {header.width} by "
-            f"{header.height}."
+            f"Annotations of {one.image.name!r} are for {shape[1]} by {shape[0]} pixels, and it has {sizes[0][1]} by "
+            f"{sizes[0][0]}."
         )
     mask = np.zeros(shape, np.uint8)
     if one.ignore is not None:
         mask[one.ignore] = IGNORE
     if marked is not None:
-        mask[marked] = EVIDENCE
+        mask[marked > 0] = (marked[marked > 0] * np.float32(EVIDENCE)).round()
     return mask
+
+
+def _sizes(one: Annotated) -> list[tuple[int, ...]]:
+    """Height and width, as stored and upright."""
+    if one.pixels is not None:
+        return [one.pixels.shape[:2]]
+    header = read_header(one.image)
+    return [(header.height, header.width), header.upright[::-1]]
+
+
+def _is_binary(mask: np.ndarray) -> bool:
+    return mask.dtype == bool or bool(((mask == 0) | (mask == 1)).all())
 
 
 def _free(name: str, taken: set[str]) -> str:

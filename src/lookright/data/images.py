@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from jaxtyping import Float
+from PIL import Image, ImageChops, ImageOps, ImageSequence, UnidentifiedImageError
 from torchvision import tv_tensors
 
-from lookright.data.masks import FILE, Encoding, Pixels, of_values, pixels_of, planes, united, with_polarity
+from lookright.data.encoding import Encoding, find_encoding, of_values
+from lookright.data.mask_pixels import FILE, Pixels, pixels_of
+from lookright.data.masks import planes, united, with_polarity
 from lookright.errors import InputError
 
 ORIENTATION = 0x0112
+PHOTOMETRIC, SOFTWARE = 262, 305  # tags of TIFF
 _TRANSPOSED = (5, 6, 7, 8)
 CONVERSIONS = {
     ".dcm": "a DICOM file: convert it with 'lookright data convert'",
@@ -51,7 +55,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: the file is missing or no image.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         # The EXIF block is parsed only where there is one: that takes longer than all the rest.
         turn = image.getexif().get(ORIENTATION, 1) if "exif" in image.info or image.format in ("TIFF", "MPO") else 1
         return Header(*image.size, turn if turn in range(1, 9) else 1)
@@ -69,7 +73,7 @@ def read_image(path: Path, span: tuple[float, float] | None = None) -> tv_tensor
         InputError: the file is missing, truncated, no image, has several pages, or more than 8 bits of which it is not
             clear what is white.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
         if pages > 1:
             raise InputError(
@@ -140,12 +144,30 @@ def mask_pixels(path: Path | Sequence[Path], encoding: Encoding) -> list[tuple[s
     return [(name, pixels_of(page, name, encoding.channel)) for name, page in _pages(path)]
 
 
+def read_mask_pages(path: Path) -> list[Float[np.ndarray, "_ H W"]]:
+    """The masks of a file's pages, each as `read_mask` gives a mask.
+
+    Raises:
+        InputError: as `read_mask`.
+    """
+    found = mask_pixels(path, Encoding())
+    encoding = find_encoding(Encoding(), found)
+    return [planes(pixels, encoding.kind(pixels, name), name) for name, pixels in found]
+
+
 def _pages(path: Path | Sequence[Path], turn: int = 1) -> Iterator[tuple[str, Image.Image]]:
     for file in [path] if isinstance(path, Path) else path:
-        with _opened(file) as image:
+        with opened(file) as image:
             own = image.getexif().get(ORIENTATION, 1)
             for page in ImageSequence.Iterator(image) if image.format == "TIFF" else [image]:
-                yield file.name, turned(page, own if own in range(2, 9) else turn)
+                yield file.name, turned(_as_meant(page), own if own in range(2, 9) else turn)
+
+
+def _as_meant(page: Image.Image) -> Image.Image:
+    """A boolean mask of tifffile or imageio says "0 is white", and is meant, and read by them, the other way."""
+    tags = getattr(page, "tag_v2", {})
+    is_turned = page.mode == "1" and tags.get(PHOTOMETRIC) == 0 and "tifffile" in str(tags.get(SOFTWARE, ""))
+    return ImageChops.invert(page) if is_turned else page
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
@@ -224,7 +246,7 @@ def _named(path: Path | Sequence[Path]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """An image file; whatever is wrong with it while it is read is said in a sentence."""
     try:
         if not path.exists():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torchvision import tv_tensors
 
 
@@ -19,7 +20,7 @@ class SampleCache:
         gigabytes: of room.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], gigabytes: float) -> None:
+    def __init__(self, sizes: Sequence[tuple[int, int]] | Int[np.ndarray, "n 2"], gigabytes: float) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         ends = np.cumsum(self.sizes.prod(1) * 5)  # three channels and two planes of a mask
         self.kept = int(np.searchsorted(ends, gigabytes * 1e9, side="right"))

@@ -1,20 +1,24 @@
 """Images and their masks: headers are checked at once, pixels decoded when needed and kept while there is room."""
 
+import hashlib
 import multiprocessing
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
+from lookright.data.encoding import Encoding, find_encoding, read_encoding
 from lookright.data.images import Header, mask_pixels, read_box, read_header, read_image, read_mask
-from lookright.data.masks import FILE, Encoding, find_encoding, read_encoding
+from lookright.data.mask_pixels import FILE
 from lookright.data.remembered import is_remembered, remember
 from lookright.data.sample_cache import SampleCache
 from lookright.data.table import mask_files
@@ -62,7 +66,7 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         self.encoding = encoding
         self.cache = cache
         self.positions = range(len(columns["image"])) if positions is None else positions
-        self.stamps: dict[Path, str] = {}
+        self.stamps = np.empty((0, 2), np.int64)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -89,11 +93,13 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         Raises:
             InputError: what was computed from them is a mixture; nothing is to be reported of it.
         """
-        changed = [path for path, stamp in self.stamps.items() if _stamp(path) != stamp]
-        if changed:
+        now = _stamps(_files(self.folder, self.columns)) if len(self.stamps) else self.stamps
+        places = np.flatnonzero((now != self.stamps).any(1))
+        if len(places):
+            first = next(islice(_files(self.folder, self.columns), int(places[0]), None))
             raise InputError(
-                f"{len(changed)} of {len(self.stamps)} files changed while they were in use, such as "
-                f"{str(changed[0])!r}. No result is written, and the last checkpoint is kept. Begin anew once the "
+                f"{len(places)} of {len(self.stamps)} files changed while they were in use, such as "
+                f"{str(first)!r}. No result is written, and the last checkpoint is kept. Begin anew once the "
                 "files stay as they are; if they were only touched, the same command with --resume goes on."
             )
 
@@ -152,35 +158,31 @@ def read_samples(
     """
     encoding = folder_encoding(folder, table) if encoding is None else encoding
     columns = {name: table[name].tolist() for name in COLUMNS if name in table}
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    sizes: list[tuple[int, int]] = []
+    sizes = np.zeros((len(table), 2), np.int64)
     wrong: dict[int, str] = {}
-    for index, row in enumerate(rows):
+    for index, values in enumerate(zip(*columns.values(), strict=True)):
         try:
-            sizes.append(_check_header(folder, row, encoding))
+            sizes[index] = _check_header(folder, dict(zip(columns, values, strict=True)), encoding)
         except InputError as error:
             if not skip_unreadable:
                 raise InputError(f"{error} {_REMEDY}") from error
             wrong[index] = str(error)
-            sizes.append((0, 0))
     samples = Samples(folder, columns, encoding, SampleCache(sizes, cache) if cache > 0 else None)
-    files = [folder / cell for cell in columns["image"]]
-    files += [file for cell in columns.get("mask", ()) if cell for file in mask_files(folder, cell)]
-    samples.stamps = {path: _stamp(path) for path in files}
+    samples.stamps = _stamps(_files(folder, columns))
     key = None if wrong else _state(folder, columns, encoding, samples.stamps)
-    wanted = len(rows) <= CHECKED if check_pixels is None else check_pixels
+    wanted = len(table) <= CHECKED if check_pixels is None else check_pixels
     if wanted and not (key and is_remembered(key)):
-        good = [index for index in range(len(rows)) if index not in wrong]
+        good = [index for index in range(len(table)) if index not in wrong]
         for index, message in _decode_all(samples, good):
             if not skip_unreadable:
                 raise InputError(f"{message} {_REMEDY}")
             wrong[index] = message
         if key and not wrong:
             remember(key)
-    readable = [index for index in range(len(rows)) if index not in wrong]
+    readable = [index for index in range(len(table)) if index not in wrong]
     return (
         table.iloc[readable].reset_index(drop=True),
-        samples if len(readable) == len(rows) else samples.of_rows(readable),
+        samples if not wrong else samples.of_rows(readable),
         [wrong[index] for index in sorted(wrong)],
     )
 
@@ -222,21 +224,38 @@ def _decode(samples: Samples, indices: Sequence[int]) -> list[tuple[int, str]]:
 
 
 def _state(
-    folder: Path, columns: Mapping[str, Sequence[str]], encoding: Encoding, stamps: Mapping[Path, str]
-) -> list[str]:
+    folder: Path, columns: Mapping[str, Sequence[str]], encoding: Encoding, stamps: Int[np.ndarray, "F 2"]
+) -> str:
     """What a check of the pixels holds for: changed by any change of a file."""
-    state = [str(folder.resolve()), repr(encoding)]
+    digest = hashlib.sha256(f"{folder.resolve()}\0{encoding!r}".encode())
     for name, column in columns.items():
-        state += [name, *column]
-    return [*state, *stamps.values()]
+        digest.update(f"\0{name}".encode())
+        for cell in column:
+            digest.update(f"\0{cell}".encode())
+    digest.update(stamps.tobytes())
+    return digest.hexdigest()
 
 
-def _stamp(path: Path) -> str:
+def _files(folder: Path, columns: Mapping[str, Sequence[str]]) -> Iterator[Path]:
+    """All images, then all masks."""
+    for cell in columns["image"]:
+        yield folder / cell
+    for cell in columns.get("mask", ()):
+        if cell:
+            yield from mask_files(folder, cell)
+
+
+def _stamps(files: Iterable[Path]) -> Int[np.ndarray, "F 2"]:
+    """Size and time of each file; of one that is gone −1."""
+    return np.array([_stamp(path) for path in files], np.int64).reshape(-1, 2)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except OSError:
-        return "gone"
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _check_header(folder: Path, row: Mapping[Any, Any], encoding: Encoding) -> tuple[int, int]:

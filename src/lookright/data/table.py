@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookright.data.masks import FILE
+from lookright.data.mask_pixels import FILE
 from lookright.errors import InputError
 
 
@@ -21,9 +21,9 @@ def read_table(folder: Path) -> pd.DataFrame:
     empty cell means *this image has no mask*), `box` (`x0 y0 x1 y1` in pixels, corners included, used where there is no
     mask file), `mask_value` and `mask_ignore` (the numbers that are evidence in this image's mask, and those that are
     to be ignored), `mask_weight`, `split`, `domain`, `group` (see `groups_of`); and `mask_polarity`, `box_format` and
-    `box_unit` where rows differ in them (see `lookright.data.masks.Encoding`). Paths are relative to the folder. Text
-    cells are strings, empty where nothing was given; `mask_weight` is a float, 0 for an image with neither mask nor
-    box, and 1 for one that has either and states no weight. Further columns are kept.
+    `box_unit` where rows differ in them (see `lookright.data.encoding.Encoding`). Paths are relative to the folder.
+    Text cells are strings, empty where nothing was given; `mask_weight` is a float, 0 for an image with neither mask
+    nor box, and 1 for one that has either and states no weight. Further columns are kept.
 
     Raises:
         InputError: no such folder or file, a column missing, an empty image or label, a weight that is no number, names

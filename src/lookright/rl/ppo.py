@@ -38,7 +38,7 @@ from lookright.run_directory import (
     write_checkpoint,
     write_json,
 )
-from lookright.training.time_left import with_time_left
+from lookright.time_left import with_time_left
 from lookright.trust import trusting
 
 PACKAGES = ("lookright", "torch", "numpy", "vizdoom", "gymnasium")

@@ -10,11 +10,11 @@ from torch.nn import functional
 from lookright.attribution import minmax, relu
 from lookright.classifier import evaluating
 from lookright.errors import InputError
+from lookright.overlay import overlay
 from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
 from lookright.rl.evaluate import EVALUATION_SEED, attention, load_agent, play
 from lookright.rl.policy import as_image
-from lookright.training.explanation import overlay
 
 SCALE = 3
 CAPTION_HEIGHT = 18

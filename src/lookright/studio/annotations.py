@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from lookright.data.images import ORIENTATION, mask_pixels, read_header, turned
-from lookright.data.masks import Channel
+from lookright.data.mask_pixels import Channel
 from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.studio.drawing import EVIDENCE, IGNORE, NUISANCE, Codes

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
-from lookright.data.masks import Encoding
+from lookright.data.encoding import Encoding
 from lookright.data.samples import COLUMNS, Sample, Samples, folder_encoding
 from lookright.data.table import read_table
 from lookright.errors import InputError

@@ -23,7 +23,7 @@ from lookright.run_directory import only_writer, write_json
 from lookright.run_directory.lock import remove_leftovers
 from lookright.study.executors import Executor, execute
 from lookright.study.status import FAILURES, is_finished
-from lookright.training.time_left import duration
+from lookright.time_left import duration
 from lookright.yaml_file import parse_yaml, read_yaml
 
 Grid = TypeVar("Grid")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 from torch.nn import functional
@@ -13,17 +12,11 @@ from lookright.attribution.maps import explain_prediction
 from lookright.classifier import evaluating
 from lookright.data.images import read_image
 from lookright.errors import InputError
+from lookright.overlay import overlay
 from lookright.replacing import replacing
 from lookright.training.run import TrainedRun
 
-COLOURS = "inferno"
 CAPTION_HEIGHT = 18
-
-
-def overlay(image: np.ndarray, map: np.ndarray, opacity: float = 0.55) -> np.ndarray:
-    """Blend a map in [0, 1] (H, W) over an image (H, W, 3) uint8."""
-    colour = matplotlib.colormaps[COLOURS](map)[..., :3] * 255
-    return ((1 - opacity) * image + opacity * colour).round().astype(np.uint8)
 
 
 def explain_images(run: TrainedRun, images: Sequence[Path], out: Path, map: str | None = None) -> list[Path]:

@@ -22,9 +22,9 @@ from lookright.errors import InputError
 from lookright.interruption import Interrupted, noticing_signals
 from lookright.methods import Method
 from lookright.run_directory import MetricsLog, write_checkpoint
+from lookright.time_left import with_time_left
 from lookright.training.settings import RunSettings
 from lookright.training.step import Held, TrainingStep, build_optimizer, build_schedule
-from lookright.training.time_left import with_time_left
 
 CHECKPOINT = ("step", "model", "method", "optimizer", "schedule", "precision", "progress", "generators")
 """What a checkpoint holds."""

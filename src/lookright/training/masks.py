@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.data.masks import write_encoding
+from lookright.data.encoding import write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError

@@ -65,6 +65,7 @@ def evaluate_run(
         classes=run.classes,
         skip_unreadable=settings.images.skip_unreadable,
         cache=settings.machine.cache,
+        check_pixels=settings.machine.check_pixels,
     )
     loaded = load(folder, splits=splits)
     is_own = loaded.fingerprint == run.fingerprint

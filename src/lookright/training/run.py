@@ -181,6 +181,7 @@ def _load_training_data(settings: RunSettings) -> RunData:
         settings.seed,
         skip_unreadable=images.skip_unreadable,
         cache=settings.machine.cache,
+        check_pixels=settings.machine.check_pixels,
     )
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)

@@ -104,6 +104,8 @@ class MachineSettings(Group):
         channels_last: lay images and weights out with channels last in memory, which many convolutional networks run
             faster with.
         cache: gigabytes of decoded images that stay in memory; further ones are decoded whenever they are needed.
+        check_pixels: decode every image once before training, unless that was done and no file has changed; None: up to
+            20,000. Without, a truncated file ends the training where it is met.
         workers: processes that prepare batches; 0 prepares them in the training process.
         accelerator: auto, cpu, gpu or mps.
         devices: number of devices; more than one trains in parallel processes (DDP).
@@ -113,6 +115,7 @@ class MachineSettings(Group):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     cache: float = within(4.0, least=0)
+    check_pixels: bool | None = None
     workers: int = within(2, least=0, most=1024)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int = within(1, least=1, most=1024)

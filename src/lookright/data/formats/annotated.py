@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Shaped, UInt
 from PIL import Image, ImageDraw
 
 from lookright.errors import InputError
@@ -23,17 +23,22 @@ class Annotated:
 
     Attributes:
         image: its file.
-        marked: for each name, where it is: (H, W), booleans. A name that is marked nowhere has an empty mask.
+        marked: for each name, where it is: (H, W), booleans, or shares in [0, 1]. A name that is marked nowhere has an
+            empty mask.
         ignore: pixels of which nobody knows.
         label: of the image, where the format gives it one; else it follows from what is marked.
         split: where the format names one.
+        group: likewise.
+        pixels: the picture, where `image` is none that is read elsewhere; `image` is then the PNG to write.
     """
 
     image: Path
-    marked: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    marked: Mapping[str, Shaped[np.ndarray, "H W"]] = field(default_factory=dict)
     ignore: Bool[np.ndarray, "H W"] | None = None
     label: str | None = None
     split: str | None = None
+    group: str | None = None
+    pixels: UInt[np.ndarray, "H W *C"] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,17 @@ def runs(counts: list[int], size: int) -> Bool[np.ndarray, " size"]:
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
 
 
+def run_counts(flat: Bool[np.ndarray, " size"]) -> list[int]:
+    """The run lengths of a flat mask, the first of zeros: what `runs` undoes.
+
+    >>> run_counts(np.array([True, True, False]))
+    [0, 2, 1]
+    """
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    return [0, *counts] if flat[0] else counts
+
+
 def require_size(height: int, width: int) -> None:
     """Refuse a size that no image has.
 
@@ -111,7 +127,7 @@ def require_coordinates(values: Iterable[object]) -> None:
 
 def union(masks: Mapping[str, Shaped[np.ndarray, "H W"]], name: str, mask: Shaped[np.ndarray, "H W"]) -> dict:
     """The masks with one more under a name, united with what is there."""
-    return {**masks, name: masks[name] | mask if name in masks else mask}
+    return {**masks, name: np.maximum(masks[name], mask) if name in masks else mask}
 
 
 def within(folder: Path, name: str) -> Path:

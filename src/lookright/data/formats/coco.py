@@ -1,11 +1,13 @@
 """COCO: one JSON file of images, categories and annotations, beside its images.
 
 A segmentation is a list of polygons or a run-length encoding, compressed or not, column by column, on a canvas of
-[height, width]. Crowds (`iscrowd`) are regions with objects that nobody told apart: they are ignored.
+[height, width]. Crowds (`iscrowd`) are regions with objects that nobody told apart: they are ignored. What is written
+has two more keys for an image, `label` and `split`, which other tools pass over.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from lookright.data.formats.annotated import (
     rectangle,
     require_coordinates,
     require_size,
+    run_counts,
     runs,
     union,
     within,
 )
+from lookright.data.formats.exported import Writer, exported
 from lookright.data.formats.json_file import is_json_with, read_json
 from lookright.errors import InputError
 
@@ -50,7 +54,13 @@ def read(path: Path) -> Iterator[Annotated]:
                 ignore |= mask
             else:
                 marked = union(marked, names[annotation["category_id"]], mask)
-        yield Annotated(within(path.parent, image["file_name"]), marked, ignore if ignore.any() else None)
+        yield Annotated(
+            within(path.parent, image["file_name"]),
+            marked,
+            ignore if ignore.any() else None,
+            image.get("label"),
+            image.get("split"),
+        )
 
 
 def _mask(annotation: dict, height: int, width: int) -> Bool[np.ndarray, "H W"]:
@@ -101,9 +111,54 @@ def run_lengths(packed: str) -> list[int]:
     return counts
 
 
+def packed(counts: list[int]) -> str:
+    """Run lengths as a compressed string: what `run_lengths` undoes.
+
+    >>> packed([100, 2, 90, 108])
+    'T32j2Z3'
+    """
+    characters = []
+    for place, count in enumerate(counts):
+        value, more = count - counts[place - 2] if place > 2 else count, True
+        while more:
+            digit, value = value & 31, value >> 5
+            more = value != (-1 if digit & 16 else 0)
+            characters.append(chr(48 + digit + 32 * more))
+    return "".join(characters)
+
+
+def write(images: Iterable[Annotated], root: Path) -> dict[str, str]:
+    """A file of instances: an image's evidence under its label, what is ignored as a crowd of it."""
+    content: dict[str, list[dict]] = {key: [] for key in KEYS}
+    numbers: dict[str, int] = {}
+    for one in exported(images, root):
+        number, kind = len(content["images"]) + 1, numbers.setdefault(one.label, len(numbers) + 1)
+        entry = {"id": number, "file_name": one.name, "width": one.width, "height": one.height, "label": one.label}
+        content["images"].append(entry | ({"split": one.split} if one.split else {}))
+        for crowd, mask in enumerate((one.evidence, one.ignore)):
+            if mask is not None:
+                entry = {"id": len(content["annotations"]) + 1, "image_id": number, "category_id": kind}
+                content["annotations"].append(entry | _region(mask) | {"iscrowd": crowd})
+    content["categories"] = [{"id": number, "name": name} for name, number in numbers.items()]
+    return {".json": json.dumps(content)}
+
+
+def _region(mask: Bool[np.ndarray, "H W"]) -> dict[str, Any]:
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    corner = [int(columns[0]), int(rows[0])] if mask.any() else [0, 0]
+    extent = [int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1] if mask.any() else [0, 0]
+    counts = packed(run_counts(mask.T.reshape(-1)))
+    return {
+        "segmentation": {"size": list(mask.shape), "counts": counts},
+        "area": int(mask.sum()),
+        "bbox": corner + extent,
+    }
+
+
 FORMAT = Format(
     "coco",
     "a JSON file of COCO (instances) beside its images",
     lambda path: path.suffix == ".json" and is_json_with(path, KEYS),
     read,
 )
+WRITER = Writer("coco", "instances as compressed runs; what is ignored is a crowd", write)

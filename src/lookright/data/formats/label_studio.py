@@ -1,17 +1,31 @@
 """Label Studio's JSON: tasks with brush strokes, polygons and rectangles.
 
 A brush is a run-length encoding of bits of a picture of four channels, the mask in the last. Its values are not always
-0 and 255: what is not 0 is marked. Polygons and rectangles are in percent. Several results of a label are united.
+0 and 255: what is not 0 is marked. Polygons and rectangles are in percent. Several results of a label are united; what
+is marked as `ignore` is ignored.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, unquote, urlparse
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlparse
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from lookright.data.formats.annotated import Annotated, Format, polygon, rectangle, require_size, union, within
+from lookright.data.formats.annotated import (
+    Annotated,
+    Format,
+    polygon,
+    rectangle,
+    require_size,
+    run_counts,
+    union,
+    within,
+)
+from lookright.data.formats.exported import IGNORED, Exported, Writer, exported
 from lookright.data.formats.json_file import read_json
 from lookright.errors import InputError
 
@@ -38,7 +52,8 @@ def read(path: Path) -> Iterator[Annotated]:
             require_size(height, width)
             for name in value.get(result["type"], ()):
                 marked = union(marked, str(name), _mask(value, height, width, path))
-        yield Annotated(_file(path.parent, image), marked, label=label)
+        ignore = marked.pop(IGNORED, None)
+        yield Annotated(_file(path.parent, image), marked, ignore, label, task["data"].get("split"))
 
 
 def _mask(value: dict, height: int, width: int, path: Path) -> Bool[np.ndarray, "H W"]:
@@ -86,9 +101,81 @@ def unpack(packed: bytes, size: int) -> UInt8[np.ndarray, " size"]:
     return values
 
 
+_SIZES = (3, 4, 8, 16)  # bits of a run's length, as Label Studio's own tools choose them
+
+
+def pack(mask: Bool[np.ndarray, "H W"]) -> bytes:
+    """A mask as a brush: what `unpack` undoes, four channels of 0 and 255."""
+    bits = [f"{4 * mask.size:032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in _SIZES)]
+    for place, count in enumerate(run_counts(mask.reshape(-1))):
+        count *= 4
+        while count:
+            part = min(count, 1 << _SIZES[-1])
+            choice = next(number for number, size in enumerate(_SIZES) if part <= 1 << size)
+            bits.append(f"1{choice:02b}{part - 1:0{_SIZES[choice]}b}{255 * (place % 2):08b}")
+            count -= part
+    return np.packbits(np.frombuffer("".join(bits).encode(), np.uint8) - ord("0")).tobytes()
+
+
+def write(images: Iterable[Annotated], root: Path) -> dict[str, str]:
+    """Tasks with one annotation each: brushes and the image's label as a choice; and the labelling interface for them.
+
+    Images are named `/data/local-files/?d=PATH`, with paths from the folder: Label Studio finds them if the folder is
+    its `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`.
+    """
+    return _written(images, root, lambda results: {"annotations": [{"result": results}]})
+
+
+def write_predictions(images: Iterable[Annotated], root: Path) -> dict[str, str]:
+    """What a model or a masker marks as pre-annotations, for a person to accept or to mend. Otherwise like `write`."""
+    return _written(images, root, lambda results: {"predictions": [{"model_version": "lookright", "result": results}]})
+
+
+def _written(images: Iterable[Annotated], root: Path, told: Callable[[list[dict]], dict]) -> dict[str, str]:
+    tasks, labels = [], set()
+    for one in exported(images, root):
+        labels.add(one.label)
+        data = {"image": f"/data/local-files/?d={quote(one.name)}"} | ({"split": one.split} if one.split else {})
+        tasks.append({"data": data} | told(_results(one)))
+    return {".json": json.dumps(tasks), ".xml": config(sorted(labels))}
+
+
+def _results(one: Exported) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = [
+        {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [one.label]}}
+    ]
+    for name, mask in ((one.label, one.evidence), (IGNORED, one.ignore)):
+        if mask is not None:
+            results.append(
+                {
+                    "from_name": "mask",
+                    "to_name": "image",
+                    "type": "brushlabels",
+                    "original_width": one.width,
+                    "original_height": one.height,
+                    "image_rotation": 0,
+                    "value": {"format": "rle", "rle": list(pack(mask)), "brushlabels": [name]},
+                }
+            )
+    return [{"id": f"{number}"} | result for number, result in enumerate(results)]
+
+
+def config(names: list[str]) -> str:
+    """The labelling interface for brushes and a choice of labels."""
+    brushes = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in [*names, IGNORED])
+    choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in names)
+    return (
+        '<View>\n  <Image name="image" value="$image"/>\n'
+        f'  <BrushLabels name="mask" toName="image">\n{brushes}  </BrushLabels>\n'
+        f'  <Choices name="label" toName="image" required="true">\n{choices}  </Choices>\n</View>\n'
+    )
+
+
 def _file(folder: Path, image: str) -> Path:
     url = urlparse(image)
-    name = PurePosixPath(unquote(parse_qs(url.query).get("d", [url.path])[0])).name
+    if local := parse_qs(url.query).get("d"):
+        return within(folder, local[0])
+    name = PurePosixPath(unquote(url.path)).name
     try:
         return within(folder, name)
     except InputError:
@@ -107,3 +194,5 @@ def _recognises(path: Path) -> bool:
 
 
 FORMAT = Format("label_studio", "a JSON export of Label Studio beside its images", _recognises, read)
+WRITER = Writer("label_studio", "tasks with brushes and choices", write)
+PREDICTIONS = Writer("label_studio_predictions", "the same as pre-annotations", write_predictions)

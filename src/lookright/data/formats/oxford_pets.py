@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lookright.data.encoding import Encoding
 from lookright.data.formats.annotated import Annotated, Format
 from lookright.data.images import read_mask
-from lookright.data.masks import Encoding
 from lookright.errors import InputError
 
 TRIMAP = Encoding(channel="index", values={1: "evidence", 2: "background", 3: "ignore"})

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lookright.data.encoding import VOID
 from lookright.data.formats.annotated import Annotated, Format
-from lookright.data.masks import VOID
 from lookright.errors import InputError
 
 CLASSES = (

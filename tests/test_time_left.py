@@ -1,7 +1,7 @@
 import sys
 
-from lookright.training import time_left
-from lookright.training.time_left import with_time_left
+from lookright import time_left
+from lookright.time_left import with_time_left
 
 
 def test_a_pipe_gets_a_line_a_minute(monkeypatch, capsys):
