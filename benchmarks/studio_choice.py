@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lookright.data.masks import FILE
+from lookright.data.mask_pixels import FILE
 from lookright.data.table import mask_files, read_table
 from lookright.statistics import paired_difference
 from lookright.studio.folder import StudioFolder
