@@ -176,6 +176,7 @@ def test_of_two_windows_the_second_is_told_and_nothing_is_lost(windows, many):
     evidence = masks(many)["images/10.png"][0].numpy()
     assert evidence[:8, :8].all()
     assert evidence.sum() == 64 * 255
+    second.page.keyboard.press("f")  # the sentence takes a part of the stage
     second.drag((16, 16), (24, 24))
     assert second.saved() == "Saved: 12.5 % is evidence"
 

@@ -1,6 +1,7 @@
 """What the page shows of a run, and trains: one small run for all tests of this file."""
 
 import io
+import subprocess
 import time
 
 import numpy as np
@@ -158,6 +159,9 @@ def test_annotators_agree_as_far_as_their_masks_overlap(page):
 
 def test_the_check_of_the_folder_is_a_view(studio, page):
     draw(page, shape="nothing")
+    box = {"shape": "box", "paint": "evidence", "points": [[0, 0], [16, 16]]}
+    for image in ("images/4.png", "images/7.png"):  # of the same label: an empty mask is unusual
+        page.post("api/draw", {"image": image, "annotator": "Ada", "version": "", "operation": box})
     assert page.get("api/findings").json["state"] == "not asked"
     assert page.post("api/findings", {}).status_code == 200
     wait(lambda: studio.findings.read()["state"] != "running")
@@ -176,7 +180,7 @@ def test_training_without_a_mask_is_refused(page):
 def test_one_key_trains_on_what_there_is_and_shows_the_change(studio, page, monkeypatch):
     """In this process: that `lookright train` is a process of its own changes nothing of what is trained."""
 
-    class Process:
+    class Process(subprocess.Popen):
         def __init__(self, command, **_):
             self.returncode = main(command[3:])
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -323,11 +324,11 @@ class Studio:
 
     def _training(self, request: Request) -> Response:
         """How far a training is, and what the last one changed."""
-        known = len(self.runs) > 1
-        return _json(
-            self.trainer.read()
-            | {"runs": [scores.name for scores in self.runs], "change": change(*self._pair) if known else None}
-        )
+        found = None
+        if len(self.runs) > 1:
+            with suppress(InputError):  # a protocol that does not fit this folder holds out nothing that can be told
+                found = change(*self._pair)
+        return _json(self.trainer.read() | {"runs": [scores.name for scores in self.runs], "change": found})
 
     def _train(self, request: Request) -> Response:
         _asked(request)
