@@ -8,7 +8,6 @@ table of docs/use.md.
 """
 
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from lookright.attribution import explain_prediction
 from lookright.classifier import evaluating
 from lookright.export.onnx import export_onnx
 from lookright.predict import first_images
+from lookright.run_directory.environment import processor
 from lookright.training.run import TrainedRun, train
 
 MODELS = ("small_cnn", "resnet18", "efficientnet_lite0", "regnetx_002")
@@ -37,7 +37,7 @@ def main(data: Path) -> None:
         rows = [measured(model, data, Path(folder, model)) for model in MODELS]
     facts = {
         "command": "python benchmarks/onnx_export.py DIR",
-        "machine": f"{platform.machine()}, one thread",
+        "machine": f"{processor()}, one thread",
         "versions": {module.__name__: module.__version__ for module in (torch, onnx, onnxruntime)},
         "images": IMAGES,
         "size": SIZE,
@@ -107,7 +107,8 @@ def milliseconds(path: Path, image: torch.Tensor) -> float:
 
 def table(rows: list[dict]) -> str:
     lines = [
-        "| model | opset | same class | maps differ by | MB, plain | with map | ms, plain | with map | PyTorch |",
+        "| model | opset | same class | maps differ by | MB, plain export | MB, with map | ms, plain export "
+        "| ms, with map | ms, PyTorch |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:

@@ -11,7 +11,7 @@ steps above what it held before the first; of `methods` it is not measured.
     python benchmarks/step_cost.py align
     python benchmarks/step_cost.py methods --size 64      # every method with its defaults, after its warm-up
     python benchmarks/step_cost.py methods --model vit_tiny_patch16_224 --size 224 --batch-size 8 --only CFT
-    python benchmarks/step_cost.py table                  # docs/cost.md, and two columns of docs/methods/index.md
+    python benchmarks/step_cost.py table                  # docs/cost.md, columns of docs/methods/index.md and README.md
 
 `table` reads benchmarks/results/step_cost_*.json, and what each method needs from the methods themselves. `guidance`
 sets CAMAL beside what a user would write without lookright: an attention loss on captum's Grad-CAM, and one that runs
@@ -48,6 +48,7 @@ Loss = Callable[[Batch], Tensor]
 Built = tuple[Loss, torch.optim.Optimizer]
 Contender = Callable[[nn.Module], Built]
 INDEX = Path(__file__).parents[1] / "docs" / "methods" / "index.md"
+README = Path(__file__).parents[1] / "README.md"
 TOLD = {"mask": "masks", "group": "groups", "domain": "domains"}
 """Of what a method needs, what its user must have; in the words of the index."""
 
@@ -360,7 +361,8 @@ def write_page(out: Path) -> None:
     for path in sorted(RESULTS.glob("step_cost_*.json")):
         lines += ["", *table(json.loads(path.read_text()))]
     out.write_text("\n".join(lines) + "\n")
-    INDEX.write_text(fill_in(INDEX.read_text()))
+    for page in (INDEX, README):
+        page.write_text(fill_in(page.read_text()))
 
 
 def main() -> None:

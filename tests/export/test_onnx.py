@@ -1,4 +1,6 @@
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +83,10 @@ def test_a_graph_that_differs_is_not_written(run, tmp_path, monkeypatch):
 def test_maps_that_need_gradients_are_refused(run, tmp_path):
     with pytest.raises(InputError, match="no closed form"):
         export_onnx(run, tmp_path / "x.onnx", map="grad_cam")
+
+
+def test_the_page_has_the_table_that_the_benchmark_prints():
+    root = Path(__file__).parents[2]
+    rows = json.loads((root / "benchmarks/results/onnx_export.json").read_text())["models"]
+    printed = runpy.run_path(str(root / "benchmarks/onnx_export.py"))["table"](rows)
+    assert printed in (root / "docs/use.md").read_text()

@@ -51,3 +51,13 @@ def test_every_page_has_a_row():
 def test_what_the_command_fills_in_is_up_to_date():
     text = (PAGES / "index.md").read_text()
     assert runpy.run_path(str(ROOT / "benchmarks/step_cost.py"))["fill_in"](text) == text
+
+
+def test_the_readme_says_the_same_of_those_that_it_lists():
+    def rows(text):
+        found = (line.replace("(docs/methods/", "(").strip("|").split("|") for line in text.splitlines())
+        return {cells[0]: cells for cells in found if re.fullmatch(r" \[\w+\]\(\w+\.md\) ", cells[0])}
+
+    index, listed = rows((PAGES / "index.md").read_text()), rows((ROOT / "README.md").read_text())
+    assert listed
+    assert all([*cells] == [*index[name][:6], index[name][7]] for name, cells in listed.items())

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonargparse
-
 from lookright.errors import InputError, nearest
 from lookright.yaml_file import read_yaml
 
 if TYPE_CHECKING:
+    import jsonargparse
+
     from lookright.run_directory.settings_file import SettingsFile
 
 Command = Callable[..., None]
@@ -22,12 +22,14 @@ def call(command: Command, name: str, arguments: list[str]) -> None:
 
     Raises:
         InputError: an option that the command does not have.
-        jsonargparse.ArgumentError: a value of another type, or one too few.
+        argparse.ArgumentError: a value of another type, or one too few.
     """
     parameters = inspect.signature(command).parameters
     if list(parameters) == ["arguments"]:
         command(arguments)
         return
+    import jsonargparse  # takes longer than all the rest, and --help and --version need none of it
+
     parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
     listed = [parameter for parameter in parameters.values() if parameter.annotation == list[Path]]
     parser.add_function_arguments(command, as_positional=True, skip={parameter.name for parameter in listed})
@@ -60,15 +62,17 @@ def train_or_resume(
     name: str,
     arguments: list[str],
     settings: "SettingsFile",
-    train: Callable[[jsonargparse.Namespace], Any],
+    train: Callable[["jsonargparse.Namespace"], Any],
     resume: Callable[[Path], Any],
 ) -> Any:
     """Train with the settings that the arguments give, or go on with the run that `--resume` names.
 
     Raises:
         InputError: an option that is no setting; what `train` and `resume` raise.
-        jsonargparse.ArgumentError: a value of another type.
+        argparse.ArgumentError: a value of another type.
     """
+    import jsonargparse
+
     parser = jsonargparse.ArgumentParser(prog=f"lookright {name}", exit_on_error=False)
     parser.add_argument("--resume", type=Path, help="directory of an interrupted run, which then goes on")
     if any(argument.split("=")[0] == "--resume" for argument in arguments):

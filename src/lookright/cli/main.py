@@ -1,5 +1,6 @@
 """Finds the command, calls it, and makes a sentence and an exit code of what goes wrong."""
 
+import argparse
 import os
 import sys
 import threading
@@ -8,8 +9,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
-
-import jsonargparse
 
 from lookright.cli import agents, classifiers, data, studies, studio
 from lookright.cli.arguments import Command, call, spelled_out
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = str(error) or "interrupted. What was finished is kept; the same command goes on from there."
         print(f"lookright: {advice}", file=sys.stderr)
         return error.exit_code if isinstance(error, Interrupted) else 130
-    except (InputError, jsonargparse.ArgumentError, OSError) as error:
+    except (InputError, argparse.ArgumentError, OSError) as error:
         if debug:
             traceback.print_exc()
         print(f"lookright: {_readable(error)}", file=sys.stderr)

@@ -159,14 +159,14 @@ def _pages(path: Path | Sequence[Path], turn: int = 1) -> Iterator[tuple[str, Im
     for file in [path] if isinstance(path, Path) else path:
         with opened(file) as image:
             own = image.getexif().get(ORIENTATION, 1)
+            writer = str(getattr(image, "tag_v2", {}).get(SOFTWARE, ""))  # of the first page alone
             for page in ImageSequence.Iterator(image) if image.format == "TIFF" else [image]:
-                yield file.name, turned(_as_meant(page), own if own in range(2, 9) else turn)
+                yield file.name, turned(_as_meant(page, writer), own if own in range(2, 9) else turn)
 
 
-def _as_meant(page: Image.Image) -> Image.Image:
+def _as_meant(page: Image.Image, writer: str) -> Image.Image:
     """A boolean mask of tifffile or imageio says "0 is white", and is meant, and read by them, the other way."""
-    tags = getattr(page, "tag_v2", {})
-    is_turned = page.mode == "1" and tags.get(PHOTOMETRIC) == 0 and "tifffile" in str(tags.get(SOFTWARE, ""))
+    is_turned = page.mode == "1" and "tifffile" in writer and getattr(page, "tag_v2", {}).get(PHOTOMETRIC) == 0
     return ImageChops.invert(page) if is_turned else page
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lookright.data.convert import convert
 from lookright.data.formats import dicom
-from lookright.data.images import read_mask
+from lookright.data.images import read_mask, read_mask_pages
 from lookright.data.table import read_table
 from lookright.errors import InputError
 
@@ -246,6 +246,11 @@ def test_boolean_masks_of_tifffile_mean_what_tifffile_reads(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "mask.tif", ORGAN)
     assert np.array_equal(read_mask(tmp_path / "mask.tif")[0].numpy() > 0, ORGAN)
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([ORGAN, OTHER, ORGAN & OTHER]))
+    assert [
+        np.array_equal(page[0] > 0, mask)
+        for page, mask in zip(read_mask_pages(tmp_path / "pages.tif"), (ORGAN, OTHER, ORGAN & OTHER))
+    ] == [True] * 3
     Image.fromarray(ORGAN).save(tmp_path / "pillow.tif")
     assert np.array_equal(read_mask(tmp_path / "pillow.tif")[0].numpy() > 0, ORGAN)
 
