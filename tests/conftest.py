@@ -5,8 +5,10 @@ from jaxtyping import install_import_hook
 install_import_hook("lookright", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,3 +98,28 @@ def settings(data: Path, out: Path, **more: object) -> dict[str, object]:
 def settings_fixture():
     """The function `settings`."""
     return settings
+
+
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; tests are skipped, and it is said, where none is installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=CHROMIUM, timeout=120_000)
+        yield browser
+        browser.close()

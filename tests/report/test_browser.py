@@ -1,35 +1,10 @@
 """The report in Chromium. Skipped, and said so, where no browser is installed."""
 
-import shutil
-
 import pytest
 
 from lookright.report import write_report
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

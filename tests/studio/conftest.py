@@ -27,7 +27,7 @@ def write_bare(folder, images=8, size=32):
             {
                 "image": f"images/{number}.png",
                 "label": ("red", "green", "blue")[number % 3],
-                "split": ("train", "train", "test")[number % 3],
+                "split": "train" if number < 0.75 * images else "test",
                 "domain": ("even", "odd")[number % 2],
             }
         )
@@ -63,9 +63,25 @@ class Page:
         )
 
 
+def studio_of(folder, **more):
+    return Studio(StudioFolder(folder), TOKEN, PORT, "Ada", **more)
+
+
+@pytest.fixture(name="studio_of")
+def studio_of_fixture():
+    """The function `studio_of`: the application of a folder."""
+    return studio_of
+
+
+@pytest.fixture
+def page_of():
+    """The class `Page`."""
+    return Page
+
+
 @pytest.fixture
 def page(bare):
-    return Page(Studio(StudioFolder(bare), TOKEN, PORT, "Ada"))
+    return Page(studio_of(bare))
 
 
 @pytest.fixture(scope="module")
@@ -77,4 +93,4 @@ def fenced_page(tmp_path_factory):
     (folder / "loop.png").symlink_to(folder / "loop.png")
     with (folder / "labels.csv").open("a") as file:
         file.writelines(f"{name},red,train,even\n" for name in ("link.png", "loop.png", "../outside.png"))
-    return Page(Studio(StudioFolder(folder), TOKEN, PORT, "Ada")), folder
+    return Page(studio_of(folder)), folder

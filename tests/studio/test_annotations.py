@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lookright.data.convert import convert
 from lookright.data.encoding import write_encoding
+from lookright.data.export import export
 from lookright.data.images import ORIENTATION
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
@@ -199,6 +201,17 @@ def test_a_weight_of_zero_becomes_one_when_a_mask_is_drawn(annotations):
     weights = read_table(annotations.folder.root).set_index("image")["mask_weight"]
     assert weights[ONE] == 1
     assert weights.sum() == 1
+
+
+@pytest.mark.parametrize("format", ["label_studio", "cvat"])
+def test_masks_go_to_other_tools_and_come_back(annotations, tmp_path, format):
+    annotations.change(ONE, "Ada", "", marking(EVIDENCE, slice(0, 4)))
+    first, *_ = export(annotations.folder.root, format)
+    table, _ = convert(first, tmp_path / "back", format)
+    image = next(name for name in table["image"] if name.endswith("1.png"))
+    mask = as_read(tmp_path / "back", image)
+    assert (mask[0, :4] == 255).all()
+    assert not mask[0, 4:].any()
 
 
 def test_masks_that_lead_outside_are_not_written(annotations, tmp_path):

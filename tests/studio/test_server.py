@@ -10,7 +10,7 @@ from lookright.studio.server import LOOPBACK, server_of
 
 @pytest.fixture
 def address(bare):
-    server, address = server_of(bare)
+    server, _, address = server_of(bare)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield address
@@ -31,9 +31,9 @@ def test_it_listens_on_this_machine_only_and_says_nothing_of_the_token(address, 
 
 def test_two_pages_have_two_tokens(bare):
     found = [server_of(bare) for _ in range(2)]
-    for server, _ in found:
+    for server, _, _ in found:
         server.server_close()
-    assert len({address.split("/")[3] for _, address in found}) == 2
+    assert len({address.split("/")[3] for _, _, address in found}) == 2
 
 
 def test_a_port_that_is_taken_is_told(bare, address, capsys):

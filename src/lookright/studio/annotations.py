@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -160,6 +162,22 @@ class Annotations:
                 if image is not None:
                     found.setdefault(image, []).append(place.name)
         return found
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """Of each image that several annotators drew: who, and the least IoU of two of them, lowest first.
+
+        Two masks without evidence agree, with 1.
+        """
+        found = []
+        for image, names in self.by_image().items():
+            if len(names) > 1:
+                evidence = [self._own(image, name).codes == EVIDENCE for name in names]
+                ious = [
+                    float((one & other).sum() / (one | other).sum()) if (one | other).any() else 1.0
+                    for one, other in combinations(evidence, 2)
+                ]
+                found.append({"image": image, "annotators": names, "iou": round(min(ious), 4)})
+        return sorted(found, key=lambda one: one["iou"])
 
     def _file(self, image: str, annotator: str) -> Path:
         require_name(annotator)

@@ -3,13 +3,16 @@
 import secrets
 import socket
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from lookright.studio.annotations import require_name
 from lookright.studio.app import Studio
 from lookright.studio.folder import StudioFolder
+from lookright.training.run import load_run
 
 LOOPBACK = "127.0.0.1"
 SECONDS = 60
@@ -22,34 +25,56 @@ class _Handler(WSGIRequestHandler):
         """Nothing: addresses hold the token."""
 
 
-def server_of(folder: Path, port: int = 0, annotator: str = "annotator") -> tuple[BaseWSGIServer, str]:
-    """A server that waits for `serve_forever`, and the address of its page.
+def server_of(
+    folder: Path,
+    port: int = 0,
+    annotator: str = "annotator",
+    runs: Sequence[Path] = (),
+    segmenter: str | None = None,
+    config: Path | None = None,
+) -> tuple[BaseWSGIServer, Studio, str]:
+    """A server that waits for `serve_forever`, its application, and the address of its page.
 
     Args:
         folder: with labels.csv.
         port: 0 takes a free one.
         annotator: the name that masks are drawn under until the page gives another.
+        runs: directories of trained runs, whose maps are shown.
+        segmenter: the import path of a user's own, see `lookright.studio.proposals`.
+        config: settings of the trainings that the page starts; None: those of the first run.
 
     Raises:
-        InputError: the folder cannot be read.
+        InputError: the folder or a run cannot be read.
         OSError: the port is taken.
     """
     token = secrets.token_urlsafe(24)
+    require_name(annotator)
     shown = StudioFolder(folder)
+    trained = {str(run): load_run(run) for run in runs}
     # Werkzeug ends the process where a port is taken; a socket of our own tells.
     with socket.create_server((LOOPBACK, port)) as bound:
-        app = Studio(shown, token, bound.getsockname()[1], annotator)
+        app = Studio(shown, token, bound.getsockname()[1], annotator, trained, segmenter, config)
         server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Handler, fd=bound.fileno())
-    return server, f"http://{LOOPBACK}:{server.port}/{token}/"
+    return server, app, f"http://{LOOPBACK}:{server.port}/{token}/"
 
 
-def serve(folder: Path, port: int = 0, annotator: str = "annotator", open_browser: bool = True) -> None:
+def serve(
+    folder: Path,
+    port: int = 0,
+    annotator: str = "annotator",
+    runs: Sequence[Path] = (),
+    segmenter: str | None = None,
+    config: Path | None = None,
+    open_browser: bool = True,
+) -> None:
     """Serve the page until the process is interrupted; arguments as in `server_of`."""
-    server, address = server_of(folder, port, annotator)
+    server, app, address = server_of(folder, port, annotator, runs, segmenter, config)
     print(f"{address}\nOpen this address in a browser on this machine; Ctrl-C ends it. Every stroke is saved at once.")
     if open_browser:
         webbrowser.open(address)
+    app.start()
     try:
         server.serve_forever()
     finally:
         server.server_close()
+        app.stop()

@@ -37,7 +37,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
         InputError: the run has no masker or was left before it learned, the folder cannot be read or names images
             outside of it, or `out` exists.
     """
-    masker = _masker(run)
+    masker = masker_of(run)
     table = read_table(data)
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
@@ -67,7 +67,12 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
     return table
 
 
-def _masker(run: TrainedRun) -> nn.Module:
+def masker_of(run: TrainedRun) -> nn.Module:
+    """What a run of `ALIGN` learned to mark evidence with: images as the run's model takes them to (B, H, W) in [0, 1].
+
+    Raises:
+        InputError: the run has no masker, or was left before it learned.
+    """
     method, checkpoint = run.settings.method, run.directory / "last.ckpt"
     if not isinstance(method, ALIGN) or method.masks != "learned":
         raise InputError(

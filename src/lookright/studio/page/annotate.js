@@ -4,16 +4,18 @@ import { Outdated, get, picture, post } from "./api.js";
 
 const COLOURS = { evidence: "#1b9e77", nuisance: "#d95f02", ignore: "#969696", erase: "#ffffff" };
 const TOOLS = [
-  ["brush", "Brush", "B"], ["box", "Box", "R"], ["polygon", "Polygon", "P"], ["move", "Move", "H"],
+  ["brush", "Brush", "B"], ["box", "Box", "R"], ["polygon", "Polygon", "P"], ["superpixels", "Regions", "S"],
+  ["map", "Where it looks", "L"], ["segmenter", "Segmenter", "K"], ["move", "Move", "H"],
 ];
+const FINE = 512; // pixels of a proposal's longer side
 const PAINTS = [
   ["evidence", "Evidence", "V"], ["nuisance", "Nuisance", "N"], ["ignore", "Ignore", "I"], ["erase", "Eraser", "E"],
 ];
 const NEAR = 12; // pixels of the screen in which a polygon closes
 
 export class Annotate {
-  constructor({ element, tools, saved, annotator, changed, message }) {
-    Object.assign(this, { element, saved, annotator, changed, message });
+  constructor({ element, tools, saved, annotator, changed, message, runs }) {
+    Object.assign(this, { element, saved, annotator, changed, message, runs });
     this.tool = "brush";
     this.paint = "evidence";
     this.width = 24;
@@ -27,6 +29,8 @@ export class Annotate {
     this.stage.add(this.below, this.above);
     this.image = this.addImage(this.below);
     this.maskImage = this.addImage(this.above);
+    this.proposal = this.addImage(this.above);
+    this.proposal.opacity(0.6);
     this.shape = null;
     this.buildTools(tools);
     this.listen();
@@ -61,8 +65,78 @@ export class Annotate {
     button("undo", "Undo", "Z", () => this.undo());
     button("mask", "Mask on and off", "M", () => this.choose({ showsMask: !this.showsMask }));
     button("fit", "Fit", "F", () => this.fit());
-    this.extra = tools.appendChild(document.createElement("div"));
+    this.thresholdLabel = tools.insertBefore(document.createElement("label"), size);
+    this.thresholdLabel.textContent = "Threshold, then Enter";
+    this.threshold = this.thresholdLabel.appendChild(Object.assign(document.createElement("input"), { type: "range", min: 0.02, max: 1, step: 0.01, value: 0.5 }));
+    this.threshold.addEventListener("input", () => this.showThreshold());
+    const accept = this.thresholdLabel.appendChild(Object.assign(document.createElement("button"), { type: "button", textContent: "Take it" }));
+    accept.addEventListener("click", () => this.takeMap());
     this.choose({});
+  }
+
+  // Once it is known what there is to propose.
+  buildProposals() {
+    const { runs, has_segmenter } = this.runs();
+    this.buttons.get("map").hidden = !runs.length;
+    this.buttons.get("segmenter").hidden = !has_segmenter;
+  }
+
+  async showProposal() {
+    this.proposal.image(null);
+    this.grey = this.numbers = null;
+    const { item, tool } = this;
+    if (!item || !["map", "superpixels"].includes(tool)) return;
+    const source = tool === "map"
+      ? picture("map", { image: item.image, side: FINE, plain: 1, ...this.source() })
+      : picture("regions", { image: item.image });
+    const shown = await load(source).catch(() => null);
+    if (item !== this.item || tool !== this.tool) return;
+    if (!shown) return this.message(tool === "map" ? "The server cannot say where the run looks." : "There are no regions; they need scikit-image: pip install 'lookright[studio]'.");
+    if (tool === "map") {
+      this.grey = pixelsOf(shown);
+      this.showThreshold();
+    } else this.numbers = pixelsOf(shown);
+  }
+
+  source() {
+    const { run, has_masker } = this.runs();
+    return { run, source: has_masker[run] ? "masker" : "map" };
+  }
+
+  showThreshold() {
+    const least = 255 * this.threshold.value;
+    if (this.grey) this.paintProposal(this.grey, (data, at) => data[at] >= least);
+  }
+
+  paintProposal({ data, width, height }, marked) {
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const context = canvas.getContext("2d");
+    const shown = context.createImageData(width, height);
+    const colour = COLOURS[this.paint].match(/[0-9a-f]{2}/g).map((part) => parseInt(part, 16));
+    for (let at = 0; at < data.length; at += 4) if (marked(data, at)) shown.data.set([...colour, 255], at);
+    context.putImageData(shown, 0, 0);
+    this.proposal.setAttrs({ image: canvas, width: this.about.width, height: this.about.height });
+  }
+
+  takeMap() {
+    if (this.tool !== "map" || !this.grey) return;
+    this.send({ shape: "map", threshold: Number(this.threshold.value), paint: this.paint, ...this.source() });
+    this.proposal.image(null);
+  }
+
+  region([x, y]) {
+    if (!this.numbers) return null;
+    const { data, width, height } = this.numbers;
+    const [column, row] = [Math.floor((x * width) / this.about.width), Math.floor((y * height) / this.about.height)];
+    if (column < 0 || row < 0 || column >= width || row >= height) return null;
+    const at = 4 * (row * width + column);
+    return data[at] + 256 * data[at + 1];
+  }
+
+  showRegions(hovered) {
+    const chosen = new Set(this.regions ?? []);
+    if (hovered !== null) chosen.add(hovered);
+    if (this.numbers) this.paintProposal(this.numbers, (data, at) => chosen.has(data[at] + 256 * data[at + 1]));
   }
 
   choose(chosen) {
@@ -71,6 +145,9 @@ export class Annotate {
     for (const [name] of TOOLS) this.buttons.get(name).setAttribute("aria-pressed", name === this.tool);
     for (const [name] of PAINTS) this.buttons.get(name).setAttribute("aria-pressed", name === this.paint);
     this.maskImage.visible(this.showsMask);
+    if (chosen.tool) this.showProposal();
+    else if (chosen.paint) this.showThreshold();
+    this.thresholdLabel.hidden = this.tool !== "map";
     this.element.style.cursor = this.tool === "move" ? "grab" : "crosshair";
   }
 
@@ -78,6 +155,7 @@ export class Annotate {
     this.drop();
     this.item = item;
     this.ready = false;
+    delete this.element.dataset.image;
     this.tell("");
     const asked = { image: item.image, annotator: this.annotator() };
     const [found, loaded] = await Promise.all([get("annotation", asked), load(picture("picture", { image: item.image }))]);
@@ -86,7 +164,9 @@ export class Annotate {
     this.image.setAttrs({ image: loaded, width: found.width, height: found.height });
     await this.showMask(found);
     this.ready = true;
+    this.element.dataset.image = item.image;
     this.fit();
+    this.showProposal();
   }
 
   async showMask(found) {
@@ -151,6 +231,13 @@ export class Annotate {
     if (event.button !== 0) return;
     const point = this.inImage(at);
     if (this.tool === "polygon") return this.corner(point);
+    if (this.tool === "map") return;
+    if (this.tool === "segmenter") return this.send({ shape: "segmenter", paint: this.paint, point });
+    if (this.tool === "superpixels") {
+      const region = this.region(point);
+      if (region !== null) this.regions = new Set([region]);
+      return;
+    }
     this.start(point);
   }
 
@@ -179,6 +266,11 @@ export class Annotate {
       return;
     }
     const point = this.inImage(at);
+    if (this.tool === "superpixels") {
+      const region = this.region(point);
+      if (region !== null && before) this.regions?.add(region);
+      return this.showRegions(region);
+    }
     if (this.tool === "polygon" && this.shape) return this.shape.points([...this.points.flat(), ...point]);
     if (!this.shape || !before) return;
     if (this.tool === "brush") {
@@ -205,6 +297,12 @@ export class Annotate {
   up(event, done) {
     this.fingers.delete(event.pointerId);
     this.dragged = null;
+    if (this.tool === "superpixels" && this.regions) {
+      const regions = [...this.regions];
+      this.regions = null;
+      this.showRegions(null);
+      return done ? this.send({ shape: "superpixels", regions, paint: this.paint }) : undefined;
+    }
     if (this.tool === "polygon" || !this.shape) return;
     const shape = this.shape;
     this.shape = null;
@@ -239,6 +337,7 @@ export class Annotate {
     this.shape?.destroy();
     this.shape = null;
     this.points = [];
+    this.regions = null;
     this.dragged = null;
   }
 
@@ -293,11 +392,11 @@ export class Annotate {
       Z: () => this.undo(), "0": () => this.send({ shape: "nothing" }), M: () => this.choose({ showsMask: !this.showsMask }), F: () => this.fit(),
       "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8),
       "[": () => this.brush(0.8), "]": () => this.brush(1.25), Backspace: () => this.undo(),
-      Enter: () => this.tool === "polygon" && this.close(),
+      Enter: () => (this.tool === "polygon" ? this.close() : this.takeMap()),
     }[key];
     if (event.ctrlKey || event.metaKey) {
       if (key !== "Z") return false;
-    } else if (tool) return this.choose({ tool: tool[0] }), true;
+    } else if (tool && !this.buttons.get(tool[0]).hidden) return this.choose({ tool: tool[0] }), true;
     else if (paint) return this.choose({ paint: paint[0], tool: this.tool === "move" ? "brush" : this.tool }), true;
     if (!action) return false;
     action();
@@ -308,6 +407,13 @@ export class Annotate {
     this.width = Math.max(1, Math.min(200, Math.round(this.width * factor + Math.sign(factor - 1))));
     this.slider.value = this.width;
   }
+}
+
+function pixelsOf(image) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  return context.getImageData(0, 0, image.width, image.height);
 }
 
 export function load(source) {

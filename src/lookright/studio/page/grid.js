@@ -35,6 +35,13 @@ export class Grid {
     this.tiles.clear();
   }
 
+  recaption() {
+    for (const [position, tile] of this.tiles) {
+      tile.caption.replaceChildren();
+      this.caption(this.items[position], tile.caption);
+    }
+  }
+
   refresh() {
     this.clear();
     this.draw();
@@ -90,6 +97,7 @@ export class Grid {
     const caption = tile.appendChild(document.createElement("span"));
     caption.className = "caption";
     this.caption(item, caption);
+    tile.caption = caption;
     tile.title = item.image;
     tile.addEventListener("click", () => {
       this.current = position;

@@ -11,23 +11,46 @@ const say = (text) => {
 };
 $("message").lastElementChild.addEventListener("click", () => say(""));
 
-const MODES = [["image", "image"], ["mask", "mask"]];
-const SORTS = [["order", "order of the table"], ["label", "label"], ["mask", "without mask first"]];
-const state = { items: [], mode: "image", places: {} };
+const MODES = [["image", "image"], ["mask", "mask"], ["map", "map"], ["both", "both"], ["difference", "difference"]];
+const SORTS = [
+  ["order", "order of the table"], ["label", "label"], ["mask", "without mask first"], ["teach", "teaches most"],
+  ["alignment", "worst alignment"], ["confidence", "least confident"], ["judged", "runs judge differently"], ["looked", "runs look elsewhere"],
+];
+const WITHOUT_RUN = { modes: 2, sorts: 3 };
+const WAIT = 3000; // milliseconds until the server is asked again
+const state = { items: [], mode: "image", run: 0, runs: [], scores: null };
 
 const versions = new Map(); // of masks that were drawn since the page was opened
 
 function overlays(item, side) {
-  if (state.mode === "mask" && item.has_mask) return [picture("mask", { image: item.image, side, v: versions.get(item.image) ?? "" })];
-  return [];
+  const asked = { image: item.image, side };
+  const v = versions.get(item.image) ?? "";
+  const mask = item.has_mask ? [picture("mask", { ...asked, v })] : [];
+  const map = state.runs.length ? [picture("map", { ...asked, run: state.run })] : [];
+  return {
+    image: [], mask, map, both: [...map, ...mask],
+    difference: map.length && mask.length ? [picture("difference", { ...asked, run: state.run, v })] : [],
+  }[state.mode];
 }
 
-function caption(item, element) {
-  const name = document.createElement("b");
-  name.textContent = item.label;
-  element.append(name, item.domain ? ` ${item.domain}` : "", item.split ? ` · ${item.split}` : "");
-  if (item.has_mask) element.append(Object.assign(document.createElement("span"), { className: "mark", textContent: " ✓ mask" }));
-  element.append(document.createElement("br"), item.image);
+const percent = (value) => `${Math.round(100 * value)} %`;
+const points = (value) => `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(100 * value).toFixed(1)} points`;
+
+const element = (name, attributes, ...inside) => {
+  const made = Object.assign(document.createElement(name), attributes);
+  made.append(...inside);
+  return made;
+};
+
+function caption(item, place) {
+  if (item.has_mask) place.append(element("span", { className: "mark", title: "has a mask" }, "● "));
+  place.append(element("b", {}, item.label), item.split ? ` · ${item.split}` : "", item.domain ? ` · ${item.domain}` : "", element("br", {}));
+  const said = state.scores?.runs[state.run];
+  if (said?.predicted[item.index] == null) return place.append(item.image);
+  const right = said.predicted[item.index] === item.label;
+  place.append(element("span", { className: right ? "mark" : "wrong" }, right ? "✓ " : `✗ ${said.predicted[item.index]} `));
+  place.append(percent(said.confidence[item.index]));
+  if (said.alignment[item.index] != null) place.append(` · ${percent(said.alignment[item.index])} in mask`);
 }
 
 // Every word has to be found; a word with a colon looks in that column only; a minus in front turns it round.
@@ -46,10 +69,17 @@ export function matcher(text) {
     });
 }
 
+// What is not known comes last.
+const known = (value, sign = 1) => (value == null ? Infinity : sign * value);
 const keys = {
   order: (item) => item.index,
   label: (item) => item.label,
   mask: (item) => item.has_mask,
+  teach: (item) => known(state.teach?.get(item.image)),
+  alignment: (item) => known(state.scores?.runs[state.run]?.alignment[item.index]),
+  confidence: (item) => known(state.scores?.runs[state.run]?.confidence[item.index]),
+  judged: (item) => known(state.scores?.judged[item.index], -1),
+  looked: (item) => known(state.scores?.looked[item.index], -1),
 };
 const compare = (a, b) => (a === b ? 0 : a < b ? -1 : 1);
 
@@ -63,7 +93,46 @@ function arrange(current) {
 
 function count() {
   const masks = state.items.filter((item) => item.has_mask).length;
-  $("status").textContent = `${grid.items.length} of ${state.items.length} images · ${masks} with a mask`;
+  const said = state.scores?.runs[state.run];
+  const scoring = said && said.done + said.unreadable < state.items.length ? ` · ${said.done} scored` : "";
+  $("status").textContent = `${grid.items.length} of ${state.items.length} images · ${masks} with a mask${scoring}`;
+}
+
+async function teach() {
+  const asks = $("sort").value === "teach";
+  $("note").hidden = !asks;
+  if (!asks) return;
+  const found = await get("teach", { run: state.run });
+  state.teach = new Map(found.images.map((image, place) => [image, place]));
+  $("note").textContent = found.images.length
+    ? `First come the ${found.images.length} images without a mask from which the run is likely to learn most. ${found.enough}`
+    : "No image without a mask is scored yet.";
+}
+
+const isScored = () => state.scores?.runs.length === state.runs.length && state.scores.runs.every((run) => run.done + run.unreadable >= state.items.length);
+
+async function score() {
+  if (!state.runs.length) return;
+  state.scores = await get("scores");
+  if (state.scores.runs.length !== state.runs.length) showRuns(state.scores.runs.map((run) => run.name));
+  grid.recaption();
+  count();
+  if (!isScored()) setTimeout(() => score().catch(() => {}), Math.max(WAIT, state.items.length / 2));
+}
+
+function showRuns(names) {
+  state.runs = names;
+  $("run").replaceChildren(...names.map((name, number) => new Option(name.split("/").slice(-2).join("/"), number)));
+  $("run").value = state.run;
+  $("run-label").hidden = names.length < 2;
+  const before = $("modes").querySelectorAll("input").length;
+  for (const [number, [name, text]] of MODES.slice(before, names.length ? MODES.length : WITHOUT_RUN.modes).entries()) {
+    const input = element("input", { type: "radio", name: "mode", value: name, checked: name === state.mode });
+    input.addEventListener("change", () => mode(name));
+    $("modes").append(element("label", {}, input, ` ${text} `, element("kbd", {}, String(before + number + 1))));
+  }
+  for (const [name, text] of SORTS.slice($("sort").length, names.length ? SORTS.length : WITHOUT_RUN.sorts)) $("sort").append(new Option(text, name));
+  for (const option of $("sort").options) option.disabled = ["judged", "looked"].includes(option.value) && names.length < 2;
 }
 
 const annotator = () => $("annotator").value.trim();
@@ -77,6 +146,7 @@ const annotate = new Annotate({
     versions.set(item.image, found.version);
     count();
   },
+  runs: () => state,
 });
 
 function view(name) {
@@ -87,14 +157,89 @@ function view(name) {
     grid.reveal();
     $("grid").focus();
   }
+  if (name === "findings") findings();
+  if (name === "train") training();
 }
+
+function card(image, text) {
+  const item = state.items.find((one) => one.image === image);
+  const made = element("button", { type: "button" }, element("img", { alt: "", src: picture("thumbnail", { image, side: 128 }), loading: "lazy" }), element("span", {}, text));
+  made.addEventListener("click", () => item && open(item));
+  return element("li", {}, made);
+}
+
+async function findings() {
+  try {
+    const { state: now, text, faults, agreement } = await get("findings");
+    $("check").disabled = now === "running";
+    $("check").textContent = { running: "Checking …", done: "Check again", failed: "Check again" }[now] ?? "Check now";
+    $("checked").hidden = !text;
+    $("checked").textContent = text;
+    $("faults").replaceChildren(...faults.map(({ image, fault, detail }) => card(image, `${fault}: ${image} (${detail})`)));
+    $("agreement").replaceChildren();
+    if (agreement.length) {
+      const mean = agreement.reduce((sum, one) => sum + one.iou, 0) / agreement.length;
+      $("agreement").append(
+        element("h2", {}, "Where annotators agree"),
+        element("p", {}, `${agreement.length} images were drawn by several: mean IoU ${mean.toFixed(2)}, least agreement first.`),
+        element("ul", { className: "cards" }, ...agreement.slice(0, 100).map(({ image, annotators, iou }) => card(image, `IoU ${iou.toFixed(2)}: ${annotators.join(", ")}`))),
+      );
+    }
+    if (now === "running" && !$("findings").hidden) setTimeout(findings, WAIT);
+  } catch (error) {
+    say(error.message);
+  }
+}
+$("check").addEventListener("click", () => post("findings", {}).then(findings, (error) => say(error.message)));
+
+function changed({ runs, change }) {
+  if (!change?.images) return [];
+  const row = (name, pair) => element("tr", {}, element("th", { scope: "row" }, name), ...pair.map((value) => element("td", {}, percent(value))), element("td", {}, points(pair[1] - pair[0])));
+  const head = ["", runs[0].split("/").at(-1), runs.at(-1), "change"].map((name) => element("td", {}, name));
+  const rows = [];
+  if (change.accuracy) rows.push(row(`right, of ${change.images} images`, change.accuracy));
+  if (change.alignment) rows.push(row(`attention in the mask, of ${change.with_mask} images`, change.alignment));
+  return [
+    element("h2", {}, "On images held out from training"),
+    element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
+    element("p", { className: "quiet" }, "One training each: a small difference may be chance. A study compares several seeds."),
+  ];
+}
+
+async function training() {
+  try {
+    const now = await get("train");
+    const running = now.state === "running";
+    $("start").disabled = running;
+    $("training").textContent = { running: `${percent(now.progress)} done`, done: "Done.", failed: "It failed:" }[now.state] ?? "";
+    $("progress").hidden = !running;
+    $("progress").value = now.progress;
+    $("trained").hidden = !now.text;
+    $("trained").textContent = now.text;
+    if (now.runs.length !== state.runs.length) {
+      showRuns(now.runs);
+      score().catch(() => {});
+    }
+    $("change").replaceChildren(...changed(now));
+    if ((running || (state.runs.length && !isScored())) && !$("train").hidden) setTimeout(training, WAIT);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+async function train() {
+  view("train");
+  await post("train", {}).catch((error) => say(error.message));
+  training();
+}
+$("start").addEventListener("click", train);
 
 async function open(item) {
   say("");
   view("annotate");
   const title = $("title");
-  title.replaceChildren(Object.assign(document.createElement("b"), { textContent: item.label }), ` ${item.image} `);
-  title.append(Object.assign(document.createElement("span"), { className: "quiet", textContent: `${grid.items.indexOf(item) + 1} of ${grid.items.length}` }));
+  const place = `${grid.items.indexOf(item) + 1} of ${grid.items.length}`;
+  title.replaceChildren(element("b", {}, item.label), ` ${item.image} `, element("span", { className: "quiet" }, place));
   try {
     await annotate.open(item);
     post("place", { image: item.image, annotator: annotator() }).catch(() => {});
@@ -117,7 +262,14 @@ $("back").addEventListener("click", () => view("images"));
 $("next").addEventListener("click", () => step(1));
 $("previous").addEventListener("click", () => step(-1));
 $("filter").addEventListener("input", () => arrange());
-$("sort").addEventListener("change", () => arrange());
+$("sort").addEventListener("change", async () => {
+  await teach().catch((error) => say(error.message));
+  arrange();
+});
+$("run").addEventListener("change", () => {
+  state.run = Number($("run").value);
+  arrange();
+});
 $("annotator").addEventListener("change", () => !$("annotate").hidden && annotate.item && open(annotate.item));
 for (const button of document.querySelectorAll("#views button")) button.addEventListener("click", () => view(button.dataset.view));
 
@@ -141,6 +293,12 @@ document.addEventListener("keydown", (event) => {
     if (action && !event.ctrlKey && !event.metaKey) action();
     else if (!annotate.key(event) && event.key !== " ") return;
     event.preventDefault();
+  } else if (event.key.toUpperCase() === "T" && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    train();
+  } else if (event.key === "Escape") {
+    view("images");
+  } else if ($("images").hidden) {
+    return;
   } else if (event.key === "/") {
     $("filter").focus();
     event.preventDefault();
@@ -161,15 +319,13 @@ async function start() {
   $("folder").textContent = found.name;
   document.title = `${found.name} · lookright studio`;
   $("annotator").value = found.annotator;
-  for (const [name, text] of SORTS) $("sort").append(new Option(text, name));
-  for (const [number, [name, text]] of MODES.entries()) {
-    const label = $("modes").appendChild(document.createElement("label"));
-    const input = label.appendChild(Object.assign(document.createElement("input"), { type: "radio", name: "mode", value: name, checked: !number }));
-    label.append(` ${text} `, Object.assign(document.createElement("kbd"), { textContent: number + 1 }));
-    input.addEventListener("change", () => mode(name));
-  }
+  $("enough").textContent = found.enough;
+  Object.assign(state, { has_masker: found.has_masker, has_segmenter: found.has_segmenter });
+  showRuns(found.runs);
+  annotate.buildProposals();
   arrange(state.items.find((item) => item.image === found.places[annotator()]));
   $("grid").focus();
+  score().catch((error) => say(error.message));
 }
 
 start().catch((error) => say(error.message));

@@ -1,0 +1,33 @@
+"""Maps as colours to lay over an image: (H, W, 4), the last being the opacity."""
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+
+COLOURS = "inferno"
+OPACITY = 0.85
+OUTSIDE, MISSED = (217, 95, 2), (44, 102, 201)
+"""Red, green and blue of attention where no evidence is, and of evidence without attention."""
+
+
+def heat(map: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    """A map in [0, 1]: the more, the brighter, and clear where there is nothing."""
+    colours = matplotlib.colormaps[COLOURS](np.clip(map, 0, 1))
+    colours[..., 3] = OPACITY * np.sqrt(np.clip(map, 0, 1))
+    return (colours * 255).round().astype(np.uint8)
+
+
+def difference(
+    map: Float[np.ndarray, "H W"], inside: Float[np.ndarray, "H W"], ignored: Float[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W 4"]:
+    """Where a map in [0, 1] lies outside of a mask, and where the mask has none of it.
+
+    >>> one = np.array([[1.0, 0.0]])
+    >>> difference(one, one[:, ::-1], 0 * one)[0, :, :3].tolist() == [list(OUTSIDE), list(MISSED)]
+    True
+    """
+    outside, missed = map * (1 - inside), (1 - map) * inside
+    colours = np.zeros((*map.shape, 4))
+    colours[..., :3] = np.where((outside > missed)[..., None], OUTSIDE, MISSED)
+    colours[..., 3] = 255 * OPACITY * np.maximum(outside, missed) * (1 - ignored)
+    return colours.round().astype(np.uint8)

@@ -1,0 +1,143 @@
+"""Trains in the background on the masks that there are, by the ordinary `lookright train`."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookright.errors import InputError
+from lookright.studio.folder import OWN, StudioFolder
+from lookright.studio.scores import RunScores
+from lookright.training.run import TrainedRun, load_run
+from lookright.training.settings import instantiate, read_settings
+
+METHOD = "CAMAL"
+"""Where the run whose settings are taken has a method that needs no masks."""
+
+_TAIL = 2000
+
+
+class Trainer:
+    """One training at a time, in a process of its own; its run is in `.studio/runs` of the folder.
+
+    Args:
+        folder: to train on.
+        settings: of a run that are taken, but for what the masks are for; None: those of `config`.
+        config: a file of settings for `lookright train`; None, without a run: its defaults.
+        done: called with the trained run.
+    """
+
+    def __init__(
+        self, folder: StudioFolder, settings: TrainedRun | None, config: Path | None, done: Callable[[TrainedRun], None]
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._config = config
+        self._done = done
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._out: Path | None = None
+        self._state: dict[str, Any] = {"state": "not asked", "text": ""}
+
+    def read(self) -> dict[str, Any]:
+        """`state` (not asked, running, done or failed), `text` (what it said last) and `progress` in [0, 1]."""
+        return self._state | {"progress": self._progress()}
+
+    def start(self) -> None:
+        """Train, unless that is going on.
+
+        Raises:
+            InputError: no image has a mask.
+        """
+        with self._lock:
+            if self._state["state"] == "running":
+                return
+            if not (self._folder.table["mask_weight"] > 0).any():
+                raise InputError("No image has a mask yet. Draw some first.")
+            runs = self._folder.inside(self._folder.root / OWN / "runs")
+            runs.mkdir(parents=True, exist_ok=True)
+            self._out = runs / f"{1 + max((int(path.name) for path in runs.glob('[0-9]*')), default=0):04}"
+            command = self.command(self._out)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            self._state = {"state": "running", "text": " ".join(["lookright", *command[3:]])}
+            threading.Thread(target=self._wait, args=(self._process, self._out), daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask a training to end; it can be resumed."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+    def command(self, out: Path) -> list[str]:
+        """What trains."""
+        options: list[str] = []
+        config, method = self._config, METHOD if self._config is None else None
+        if config is None and self._settings is not None:
+            config = self._settings.directory / "config.yaml"
+            method = None if "mask" in self._settings.settings.method.needs else METHOD
+        options += ["--config", str(config)] if config is not None else []
+        options += ["--method", method] if method is not None else []
+        if config is None and "split" not in self._folder.table:
+            options += ["--protocol", "WithinDomain"]
+        options += ["--data", str(self._folder.root), "--out", str(out), "--evaluate", "false"]
+        return [sys.executable, "-m", "lookright.cli", "train", *options]
+
+    def _wait(self, process: "subprocess.Popen[str]", out: Path) -> None:
+        said = process.communicate()[1][-_TAIL:]
+        try:
+            if process.returncode:
+                raise InputError(said or f"The training ended with code {process.returncode}.")
+            self._done(load_run(out))
+            self._state = {"state": "done", "text": str(out)}
+        except (InputError, OSError) as error:
+            self._state = {"state": "failed", "text": str(error)}
+
+    def _progress(self) -> float:
+        """The share of the steps that `metrics.csv` has, which is written after each epoch."""
+        if self._state["state"] != "running" or self._out is None:
+            return float(self._state["state"] == "done")
+        try:
+            settings = instantiate(read_settings(self._out / "config.yaml"))
+            last = (self._out / "metrics.csv").read_text().splitlines()[-1]
+            table = settings.protocol.assign(self._folder.table.copy(), settings.seed)
+            images = max(int((table["split"] == "train").sum()), 1)
+            per_epoch = max(images // min(settings.optimisation.batch_size, images), 1)
+            steps = settings.schedule.epochs * per_epoch / settings.optimisation.accumulate
+            return min((int(last.partition(",")[0]) + 1) / steps, 1.0)
+        except (InputError, OSError, ValueError, IndexError):
+            return 0.0
+
+
+def change(before: RunScores, after: RunScores) -> dict[str, Any]:
+    """Two runs on the images that the second was not trained on, as far as both have scored them.
+
+    Returns:
+        `images`, `with_mask`, and for `accuracy` (over all) and `alignment` (over those with a mask) both values; None
+        where there are none.
+    """
+    settings = after.run.settings
+    table = settings.protocol.assign(after.folder.table.copy(), settings.seed)
+    held_out = table[(table["split"] != "train") & table["image"].isin(before.by_image.keys() & after.by_image.keys())]
+    right: list[list[bool]] = [
+        [
+            scores.run.classes[int(scores.by_image[image].probability.argmax())] == label
+            for image, label in zip(held_out["image"], held_out["label"], strict=True)
+        ]
+        for scores in (before, after)
+    ]
+    aligned = np.array(
+        [[scores.alignment.get(image, np.nan) for image in held_out["image"]] for scores in (before, after)]
+    )
+    aligned = aligned[:, np.isfinite(aligned).all(0)] if aligned.size else aligned
+    return {
+        "images": len(held_out),
+        "with_mask": aligned.shape[1],
+        "accuracy": [float(np.mean(each)) for each in right] if len(held_out) else None,
+        "alignment": aligned.mean(1).tolist() if aligned.shape[1] else None,
+    }
