@@ -183,7 +183,8 @@ def disagreement(one: Score, other: Score) -> tuple[float, float]:
     """How differently two runs judge an image, and how differently they look at it: total variations, in [0, 1].
 
     >>> score = lambda p, m: Score("", np.array(p), np.array([m]), np.zeros(1))
-    >>> disagreement(score([1.0, 0.0], [1.0, 0.0]), score([0.5, 0.5], [0.0, 1.0]))
+    >>> judged, looked = disagreement(score([1.0, 0.0], [1.0, 0.0]), score([0.5, 0.5], [0.0, 1.0]))
+    >>> judged, round(looked, 6)
     (0.5, 1.0)
     """
     judged = np.nan
