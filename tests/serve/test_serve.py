@@ -11,6 +11,7 @@ from PIL import Image
 from werkzeug.test import Client
 
 from lookright import InputError
+from lookright.cli import main
 from lookright.predict import predict_folder
 from lookright.serve.app import LARGEST_BODY, LOOPBACK, Server
 from lookright.serve.server import server_of
@@ -120,3 +121,13 @@ def test_it_listens_on_this_machine_alone(run):
         server_of(run, host="0.0.0.0")[0].server_close()
     with pytest.raises(InputError, match="expected an address"):
         server_of(run, host="everywhere")
+
+
+def test_a_port_that_is_taken_is_told(run, capsys):
+    server, address = server_of(run)
+    try:
+        port = address.rstrip("/").rsplit(":", 1)[1]
+        assert main(["serve", str(run.directory), "--port", port]) == 2
+    finally:
+        server.server_close()
+    assert "in use" in capsys.readouterr().err

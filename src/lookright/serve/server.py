@@ -2,22 +2,13 @@
 
 import ipaddress
 import warnings
-from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer
 
 from lookright.errors import InputError
+from lookright.local_server import listening
 from lookright.serve.app import LOOPBACK, Server
 from lookright.training.run import TrainedRun
-
-SECONDS = 60
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = SECONDS
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Nothing."""
 
 
 def server_of(
@@ -41,11 +32,9 @@ def server_of(
         raise InputError(f"host = {host!r}; expected an address, such as 127.0.0.1.") from error
     if not is_own:
         warnings.warn(f"Whoever reaches {host} can ask this run; there is no password.", stacklevel=2)
-    server = make_server(host, port, _unready, threaded=True, request_handler=_Handler)
-    hosts = frozenset(f"{name}:{server.port}" for name in LOOPBACK) if is_own else None
-    server.app = Server(run, map, hosts)
+
+    def build(port: int) -> Server:
+        return Server(run, map, frozenset(f"{name}:{port}" for name in LOOPBACK) if is_own else None)
+
+    server = listening(host, port, build)
     return server, f"http://{host}:{server.port}/"
-
-
-def _unready(environ: dict[str, Any], start_response: Any) -> Any:
-    raise RuntimeError("The application follows once the port is known.")

@@ -1,28 +1,20 @@
 """Serves the page to a browser on this machine."""
 
 import secrets
-import socket
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer
 
+from lookright.local_server import listening
 from lookright.studio.annotations import require_name
 from lookright.studio.app import Studio
 from lookright.studio.folder import StudioFolder
 from lookright.training.run import load_run
 
 LOOPBACK = "127.0.0.1"
-SECONDS = 60
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = SECONDS
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Nothing: addresses hold the token."""
 
 
 def server_of(
@@ -51,10 +43,8 @@ def server_of(
     require_name(annotator)
     shown = StudioFolder(folder)
     trained = {str(run): load_run(run) for run in runs}
-    # Werkzeug ends the process where a port is taken; a socket of our own tells.
-    with socket.create_server((LOOPBACK, port)) as bound:
-        app = Studio(shown, token, bound.getsockname()[1], annotator, trained, segmenter, config)
-        server = make_server(LOOPBACK, port, app, threaded=True, request_handler=_Handler, fd=bound.fileno())
+    server = listening(LOOPBACK, port, lambda port: Studio(shown, token, port, annotator, trained, segmenter, config))
+    app = cast(Studio, server.app)
     return server, app, f"http://{LOOPBACK}:{server.port}/{token}/"
 
 
