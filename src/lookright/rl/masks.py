@@ -45,6 +45,8 @@ def object_mask(game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects
     state = game.get_state()
     if state is None:
         return np.zeros((game.get_screen_height(), game.get_screen_width()), np.uint8)
+    assert state.labels is not None
+    assert state.labels_buffer is not None
     wanted = {target.casefold() for target in targets}
     found = [
         label
