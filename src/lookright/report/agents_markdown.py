@@ -110,9 +110,11 @@ def write_agents(directory: Path, out: Path) -> None:
         "map has none; attention gap, pointing game and IoU take it for flat.",
     ]
     measures = [column for column in METRICS if column != "score"]
-    columns = ["return", *measures, "mask_share", "frames_without_map"]
+    shifted = [column for column in table.columns if column.startswith("return_")]
+    columns = ["return", *shifted, *measures, "mask_share", "frames_without_map"]
     heads = [
         "Return ↑",
+        *(f"Return, {column.removeprefix('return_')} ↑" for column in shifted),
         *(head(METRICS[column]) for column in measures),
         "Mask's share of the frame",
         "Frames without a map",

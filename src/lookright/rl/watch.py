@@ -42,7 +42,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
     if episode < 0:
         raise InputError(f"episode = {episode}; expected 0 or more.")
     agent = load_agent(run)
-    environment = DoomEnvironment(agent.settings.scenario, agent.settings.targets)
+    environment = DoomEnvironment(agent.settings.scenario, agent.settings.targets, size=agent.settings.size)
     try:
         played = play(agent.classifier, environment, seeds(EVALUATION_SEED, 0, episode + 1)[-1], greedy)
     finally:
