@@ -217,7 +217,7 @@ class Alignment(MeanOverDefined):
     """Mean of an alignment function over the images that have a mask and for which it is defined."""
 
     higher_is_better = True
-    plot_upper_bound = 1.0
+    plot_upper_bound: float | None = 1.0
 
     def value(self, map: Tensor, mask: Tensor, *, ignore: Tensor | None = None) -> Tensor:
         """Of each image (B); NaN where it is undefined."""
