@@ -3,7 +3,7 @@ import torch
 
 from lookright.attribution import class_map, contrast
 from lookright.methods import CAMAL
-from lookright.rl.guidance import controlled, decision, masked
+from lookright.rl.guidance import controlled, decision, guided_weight
 from lookright.rl.policy import Policy, SmallCNN
 
 
@@ -17,27 +17,15 @@ def policy():
 
 def test_advantage_weighs_the_actions_that_turned_out_better():
     torch.manual_seed(0)
-    mask, advantage = (torch.rand(40, 5, 5) > 0.95).float(), torch.randn(40)
-    weight = masked(mask, advantage, "advantage")["mask_weight"]
-    better = [max(a, 0) if m.any() else 0.0 for m, a in zip(mask, advantage.tolist())]
+    in_sight, advantage = torch.rand(40) > 0.4, torch.randn(40)
+    weight = guided_weight(in_sight, advantage, "advantage")
+    better = [max(a, 0) if seen else 0.0 for seen, a in zip(in_sight.tolist(), advantage.tolist())]
     positive = [value for value in better if value > 0]
     assert 0 < len(positive) < 20
-    expected = [value * len(positive) / sum(positive) for value in better]
-    torch.testing.assert_close(weight, torch.tensor(expected))
-    assert masked(mask, -advantage.abs(), "advantage")["mask_weight"].tolist() == [0] * 40
-    assert masked(mask, advantage)["mask_weight"].tolist() == [float(m.any()) for m in mask]
-
-
-def test_wrong_masks_weigh_what_right_ones_do():
-    torch.manual_seed(0)
-    mask = (torch.rand(12, 4, 6) > 0.9).float()
-    mask[[2, 5]] = 0
-    right = masked(mask, torch.ones(12))
-    for control in ("shifted", "random", "empty"):
-        wrong = masked(mask, torch.ones(12), control=control)
-        assert wrong["mask_weight"].tolist() == right["mask_weight"].tolist()
-        assert not torch.equal(wrong["mask"], mask)
-        assert not wrong["mask"][[2, 5]].any()
+    torch.testing.assert_close(weight, torch.tensor([value * len(positive) / sum(positive) for value in better]))
+    assert guided_weight(in_sight, -advantage.abs(), "advantage").tolist() == [0] * 40
+    for guided in ("action", "value"):
+        assert guided_weight(in_sight, advantage, guided).tolist() == in_sight.tolist()
 
 
 def test_controls_of_masks():
@@ -90,7 +78,8 @@ def test_guidance_moves_the_map_into_the_mask(policy, guided, map):
     for _ in range(8):
         output, value = policy(image)
         explained, label = decision(guided, output, value, action)
-        batch = {"image": image, "label": label, **masked(mask, advantage, guided)}
+        weight = guided_weight(torch.ones(6, dtype=torch.bool), advantage, guided)
+        batch = {"image": image, "label": label, "mask": mask, "mask_weight": weight}
         (loss,) = method.guidance(policy.classifier, explained, batch).values()
         optimizer.zero_grad()
         loss.backward()

@@ -232,7 +232,7 @@ def test_engine_that_dies_every_time_ends_the_run(config, tmp_path, monkeypatch)
     monkeypatch.setattr(ppo, "vectorised", die)
     with pytest.warns(UserWarning, match="goes on"), pytest.raises(EngineError, match="No environments"):
         ppo.train({"out": str(tmp_path / "run"), **config})
-    options = {"targets": None, "objects": "all", "size": 84, "mask": True}
+    options = {"targets": None, "objects": "all", "size": 64, "mask": True}
     assert calls == [("basic", 2, options)] * ppo.ATTEMPTS
 
 

@@ -45,7 +45,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
 
     Args:
         run: directory of the run.
-        out: the file to write; by default in the run's directory.
+        out: the file to write, a `.webp`, `.gif` or `.mp4`; by default watch.webp in the run's directory.
         episode: which episode, a number that seeds it.
         greedy: play the likeliest action instead of drawing one.
     """

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lookright.batch import Batch
 from lookright.classifier import Output
 
 Guided = Literal["action", "advantage", "value"]
@@ -23,38 +22,30 @@ def decision(
 ) -> tuple[Output, Int[Tensor, " B"]]:
     """What a method explains of each decision: an output, and which of its logits.
 
-    The value is the one logit of a classifier that shares everything up to the embedding with the policy, and its map is
-    of what speaks for the sign that it has.
+    The value is the one logit of a classifier that shares everything up to the embedding with the policy. Its map is of
+    what speaks for the sign that it has.
     """
     if guided == "value":
         return replace(output, logits=value[:, None]), (value > 0).long()
     return output, action
 
 
-def masked(
-    mask: Float[Tensor, "B H W"],
-    advantage: Float[Tensor, " B"],
-    guided: Guided = "action",
-    control: MaskControl | None = None,
-) -> Batch:
-    """The mask of each decision, and its weight: 0 where no target is in sight.
+def guided_weight(in_sight: Bool[Tensor, " B"], advantage: Float[Tensor, " B"], guided: Guided) -> Float[Tensor, " B"]:
+    """The weight of each decision's mask: 0 where no target is in sight, an absent mask and not an empty one.
 
     Args:
-        mask: in [0, 1], of the targets.
+        in_sight: whether the mask shows a target.
         advantage: of the action taken, over what is usual.
         guided: with `advantage` the weight is the positive part of the advantage, 1 in the mean of what it guides.
-        control: makes the masks wrong, not their weights.
 
-    >>> mask = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])
-    >>> masked(mask, torch.tensor([3.0, 2.0, 1.0]), "advantage")["mask_weight"]
+    >>> guided_weight(torch.tensor([True, False, True]), torch.tensor([3.0, 2.0, 1.0]), "advantage")
     tensor([1.5000, 0.0000, 0.5000])
     """
-    in_sight = mask.amax((1, 2)) > 0
     weight = in_sight.float()
     if guided == "advantage":
         weight = weight * advantage.clamp_min(0)
         weight = weight / (weight.sum() / (weight > 0).sum().clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
-    return {"mask": controlled(mask, in_sight, control), "mask_weight": weight}
+    return weight
 
 
 def controlled(

@@ -1,12 +1,15 @@
 """The agent's network: a classifier of frames into actions, with a critic on its embedding."""
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lookright.classifier import Classifier, Output
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 class NatureCNN(nn.Module):
@@ -64,7 +67,7 @@ class SmallCNN(NatureCNN):
 NETWORKS = {"nature": NatureCNN, "small": SmallCNN}
 
 
-def _initialised(layer: nn.Conv2d | nn.Linear, gain: float = math.sqrt(2)) -> nn.Module:
+def _initialised(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
     nn.init.orthogonal_(layer.weight, gain)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

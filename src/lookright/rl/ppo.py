@@ -28,7 +28,7 @@ from lookright.methods.stochastic import add_to_seeds
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
-from lookright.rl.guidance import decision, masked
+from lookright.rl.guidance import controlled, decision, guided_weight
 from lookright.rl.masks import SCENARIOS
 from lookright.rl.policy import NETWORKS, Policy, as_image
 from lookright.run_directory import (
@@ -169,9 +169,9 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
 
     # What is gathered between two updates.
-    sight, kind = (settings.size, settings.size), {"dtype": torch.uint8, "device": device}
-    frames = torch.zeros((*shape, 4, *sight), **kind)
-    masks = torch.zeros((*shape, *sight), **kind) if "mask" in method.needs else None
+    sight = (settings.size, settings.size)
+    frames = torch.zeros((*shape, 4, *sight), dtype=torch.uint8, device=device)
+    masks = torch.zeros((*shape, *sight), dtype=torch.uint8, device=device) if "mask" in method.needs else None
     actions = torch.zeros(shape, dtype=torch.long, device=device)
     log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
@@ -257,7 +257,9 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 batch: Batch = {"image": image, "label": action}
                 if masks is not None:
                     mask = as_image(masks.flatten(0, 1)[chosen])
-                    batch |= masked(mask, weight, settings.guided, settings.mask_control)
+                    in_sight = mask.amax((1, 2)) > 0
+                    batch["mask"] = controlled(mask, in_sight, settings.mask_control)
+                    batch["mask_weight"] = guided_weight(in_sight, weight, settings.guided)
                 explained, target_logit = decision(settings.guided, output, value, action)
                 task_weight = method.weigh(classifier, output, batch)
                 terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
