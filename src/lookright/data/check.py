@@ -217,10 +217,12 @@ def as_text(checked: Checked, most: int = 30) -> str:
         )
     if checked.skipped:
         lines += ["", f"{len(checked.skipped)} images cannot be read:", *(f"  {one}" for one in checked.skipped[:most])]
-    lines += ["", f"{len(checked.faults)} faults, worst first:" if len(checked.faults) else "No faults found."]
+    number = len(checked.faults)
+    told = f"{number} faults, worst first:" if number > 1 else "1 fault:" if number else "No faults found."
+    lines += ["", told]
     lines += [f"  {row.image}: {row.fault} ({row.detail})" for row in checked.faults.head(most).itertuples()]
-    if len(checked.faults) > most:
-        lines.append(f"  and {len(checked.faults) - most} more")
+    if number > most > 0:
+        lines.append(f"  and {number - most} more")
     return "\n".join(lines)
 
 
