@@ -123,3 +123,20 @@ def browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=executable, args=CHROMIUM, timeout=120_000)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def barriers() -> Callable[[Any], list[str]]:
+    """What axe-core finds on a page that keeps people out, light on a phone and dark on a laptop: rule and place."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra dev)").Axe()
+
+    def find(page: Any) -> list[str]:
+        found = []
+        for scheme, width in (("light", 390), ("dark", 1280)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 800})
+            for rule in axe.run(page).response["violations"]:
+                found += [f"{scheme} {width} {rule['id']}: {node['html'][:200]}" for node in rule["nodes"]]
+        return found
+
+    return find

@@ -59,6 +59,16 @@ def test_planted_faults_come_first(discs, tmp_path):
     assert page.count("<figure>") == 5
 
 
+@pytest.mark.browser
+def test_nothing_on_the_page_keeps_anybody_out(discs, browser, barriers):
+    change(discs, 5, np.zeros_like)
+    write_html(check(discs), discs / "check.html")
+    page = browser.new_page()
+    page.goto((discs / "check.html").as_uri())
+    assert barriers(page) == []
+    page.close()
+
+
 def test_scenery_that_gives_the_class_away_is_told_and_shapes_that_do_not(discs):
     found = check(discs)
     assert found.probes["scenery"].accuracy > 0.95

@@ -247,6 +247,29 @@ def test_metric_is_the_mean_over_images_that_have_a_mask(metric, function):
     assert metric.higher_is_better
 
 
+@pytest.mark.parametrize(
+    ("function", "peer"),
+    [
+        (energy_in_mask, "RelevanceMassAccuracy"),
+        (relevance_rank, "RelevanceRankAccuracy"),
+        (pointing_game, "PointingGame"),
+    ],
+)
+def test_agreement_with_quantus(classifier, function, peer):
+    """Of maps without negative values and without ties, on the grid of the mask."""
+    quantus = pytest.importorskip("quantus")
+    generator = torch.Generator().manual_seed(0)
+    map, mask = torch.rand(6, 12, 10, generator=generator), torch.rand(6, 12, 10, generator=generator) > 0.6
+    theirs = getattr(quantus, peer)(disable_warnings=True)(
+        model=classifier.model,
+        x_batch=torch.zeros(6, 3, 12, 10).numpy(),
+        y_batch=torch.zeros(6, dtype=torch.long).numpy(),
+        a_batch=map[:, None].numpy(),
+        s_batch=mask[:, None].numpy(),
+    )
+    assert function(map, mask.float()).tolist() == pytest.approx([float(value) for value in theirs], abs=1e-6)
+
+
 def test_pointing_game_metric_has_a_tolerance():
     map, mask = torch.zeros(1, 5, 5), torch.zeros(1, 5, 5)
     map[0, 0, 0] = mask[0, 0, 2] = 1

@@ -6,7 +6,9 @@ import torch
 from lookright import InputError
 from lookright.classifier import evaluating
 from lookright.metrics import (
+    EvidenceAccuracy,
     RelativeForegroundSensitivity,
+    SceneryAccuracy,
     accuracy_under_noise,
     evidence_accuracy,
     relative_foreground_sensitivity,
@@ -123,6 +125,20 @@ def test_batches_add_up_to_the_whole(classifier):
         whole.append(accuracy_under_noise(classifier, *given, generator=generator, ignore=ignore[part], sigma=1.0))
     torch.testing.assert_close(metric.compute(), relative_foreground_sensitivity(torch.cat(whole)), equal_nan=True)
     assert metric.count == 7
+
+
+@pytest.mark.parametrize(
+    ("metric", "function"), [(EvidenceAccuracy, evidence_accuracy), (SceneryAccuracy, scenery_accuracy)]
+)
+def test_accuracy_of_one_part_over_batches(classifier, metric, function):
+    image, mask, label, ignore = inputs(batch=8)
+    mask[3], mask[4] = 0, 1
+    found = pickle.loads(pickle.dumps(metric(fill=ZeroFill())))
+    for part in (slice(0, 5), slice(5, 8)):
+        found.update(classifier, image[part], mask[part], label[part], ignore=ignore[part])
+    value = function(classifier, image, mask, label, ignore=ignore, fill=ZeroFill())
+    torch.testing.assert_close(found.compute(), value.nanmean())
+    assert found.undefined == value.isnan().sum() == 1
 
 
 def test_bad_arguments_are_refused(classifier):

@@ -10,6 +10,12 @@ from scipy import stats
 
 from lookright import InputError
 from lookright.metrics import (
+    AUCJudd,
+    Correlation,
+    KLDivergence,
+    NormalisedScanpathSaliency,
+    ShuffledAUC,
+    Similarity,
     auc_judd,
     correlation,
     energy_in_mask,
@@ -183,3 +189,25 @@ def test_split_half_by_hand():
     """Two viewers, one half each: whichever is the map, they share one of their two pixels."""
     viewers = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]])
     assert split_half_agreement(viewers, similarity).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "function"),
+    [
+        (Correlation, correlation),
+        (Similarity, similarity),
+        (KLDivergence, kl_divergence),
+        (NormalisedScanpathSaliency, normalised_scanpath_saliency),
+        (AUCJudd, auc_judd),
+        (ShuffledAUC, shuffled_auc),
+    ],
+)
+def test_metric_is_the_mean_over_images_that_have_a_human_map(metric, function):
+    map, human, ignore = inputs(soft=False)
+    human[0], map[1, 0, 0] = 0, torch.nan
+    found = metric()
+    assert found.higher_is_better == (function is not kl_divergence)
+    found.update(map, human, torch.tensor([1.0, 1.0, 0.5, 0.0]), ignore)
+    without = human * torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None, None]
+    torch.testing.assert_close(found.compute(), function(map, without, ignore=ignore)[2])
+    assert (found.defined, found.undefined) == (1, 3)

@@ -156,6 +156,26 @@ def test_text_can_be_read_in_light_and_dark(page, scheme):
     assert min(contrast) >= 4.5
 
 
+@pytest.mark.parametrize("of", ["a study", "a run"])
+def test_nothing_keeps_anybody_out(browser, barriers, study_writer, tmp_path, of):
+    methods = {"ERM": 0.6, "CAMAL": 0.7, "SAGE": 0.8}
+    study_writer(tmp_path, methods=methods, splits=("conflicting",), open_set=True, count=2)
+    directory = tmp_path if of == "a study" else tmp_path / "runs/shortcut/1/seed-0"
+    page = browser.new_page()
+    page.goto(write_report(directory).as_uri())
+    assert barriers(page) == []
+    page.close()
+
+
+def test_on_paper_nothing_is_folded_or_cut(page):
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})
+    config = page.locator("details pre").last
+    assert config.bounding_box()["height"] > 20
+    cut = "all => all.filter(pre => pre.scrollWidth > pre.clientWidth).length"
+    assert page.eval_on_selector_all("pre", cut) == 0
+
+
 def test_without_a_script_everything_is_there(browser, url):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

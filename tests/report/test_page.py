@@ -229,11 +229,15 @@ def test_floors_stand_beside_what_they_are_floors_of(make_study):
 
 
 def test_reliability_diagram_where_calibration_was_measured(make_study):
-    directory = make_study()
+    directory = make_study(count=40)
     assert "Calibration: on the dashed line" in report(directory).text
     results = pd.read_csv(directory / "results.csv").drop(columns="expected_calibration_error")
     results.to_csv(directory / "results.csv", index=False)
     assert "Calibration: on the dashed line" not in report(directory).text
+
+
+def test_bins_of_a_few_images_are_not_drawn(make_study):
+    assert "Calibration: on the dashed line" not in report(make_study(count=2)).text
 
 
 @pytest.mark.parametrize(("seeds", "methods", "ranked"), [(5, 3, True), (4, 3, False), (5, 2, False)])

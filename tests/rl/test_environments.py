@@ -10,113 +10,12 @@ import numpy as np
 import pytest
 import vizdoom
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lookright.data.bestiary.engine import start
 from lookright.errors import InputError
 from lookright.rl import environments as module
-from lookright.rl.environments import (
-    SCENARIOS,
-    DoomEnvironment,
-    DoomEnvironments,
-    EngineError,
-    area_weights,
-    seeds,
-    target_mask,
-    vectorised,
-)
-
-
-@pytest.fixture
-def environment(request):
-    """A scenario in which cheats may move and remove things."""
-    environment = DoomEnvironment(request.param)
-    environment.game.add_game_args("+sv_cheats 1")
-    environment.game.set_objects_info_enabled(True)
-    yield environment
-    environment.close()
-
-
-def assert_shown_by(mask, changed):
-    """The mask is what changed when its objects vanished, but for the few pixels whose grey the wall behind shares."""
-    assert (mask > 0).sum() > 100
-    assert not (changed & (mask == 0)).any()
-    assert changed.sum() >= 0.97 * (mask > 0).sum()
-
-
-def resized_naively(image, size):
-    """Each new pixel is the mean over the area that it covers of the old image."""
-    height, width = image.shape
-    result = np.zeros((size, size))
-    for i in range(size):
-        for j in range(size):
-            top, bottom = i * height / size, (i + 1) * height / size
-            left, right = j * width / size, (j + 1) * width / size
-            for y in range(math.floor(top), math.ceil(bottom)):
-                for x in range(math.floor(left), math.ceil(right)):
-                    rows, columns = min(bottom, y + 1) - max(top, y), min(right, x + 1) - max(left, x)
-                    result[i, j] += image[y, x] * max(rows, 0) * max(columns, 0)
-    return result / (height / size * width / size)
-
-
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 9), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
-def test_area_weights_average_over_the_covered_area(height, width, size, seed):
-    image = np.random.default_rng(seed).integers(0, 256, (height, width))
-    result = area_weights(height, width, size) @ image.ravel().astype(np.float32) / image.size
-    np.testing.assert_allclose(result.reshape(size, size), resized_naively(image, size), rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("environment", ["basic"], indirect=True)
-def test_mask_is_the_pixels_that_vanish_with_the_object(environment):
-    environment.reset(seed=3)
-    for _ in range(10):  # the weapon comes to rest
-        observation = environment.step(0)[0]
-    with_object = environment.screen.copy()
-    mask = target_mask(environment.game.get_state(), ["Cacodemon"])
-    environment.game.send_game_command("remove Cacodemon")
-    without = environment.step(0)[0]
-    assert_shown_by(mask, with_object != environment.screen)
-    np.testing.assert_allclose(observation["mask"], resized_naively(mask, 84), atol=0.501)
-    np.testing.assert_allclose(observation["image"][-1], resized_naively(with_object, 84), atol=0.501)
-    assert not without["mask"].any()
-
-
-@pytest.mark.parametrize("environment", ["health_gathering_supreme"], indirect=True)
-def test_objects_behind_walls_have_no_mask(environment):
-    environment.reset(seed=3)
-    forward, turn = environment.actions.index("MOVE_FORWARD"), environment.actions.index("TURN_LEFT")
-    for action in [forward] * 10 + [turn] * 8 + [0] * 8:
-        environment.step(action)
-    state = environment.game.get_state()
-    before, mask = environment.screen.copy(), target_mask(state, ["Health"])
-
-    player = next(thing for thing in state.objects if thing.name == "DoomPlayer")
-    ahead = 0
-    for thing in state.objects:
-        direction = math.degrees(math.atan2(thing.position_y - player.position_y, thing.position_x - player.position_x))
-        ahead += thing.name == "CustomMedikit" and abs((direction - player.angle + 180) % 360 - 180) < 40
-    seen = sum(label.object_name == "CustomMedikit" for label in state.labels)
-    assert 0 < seen < ahead
-
-    for name in ("CustomMedikit", "Poison"):
-        environment.game.send_game_command(f"remove {name}")
-    environment.step(0)
-    assert_shown_by(mask, before != environment.screen)
-
-
-def test_target_is_a_name_or_a_category_in_any_case():
-    environment = DoomEnvironment("defend_the_line", targets=["Monster"])
-    environment.reset(seed=0)
-    state = environment.game.get_state()
-    by_category = target_mask(state, ["monster"])
-    by_name = target_mask(state, ["demon"]) + target_mask(state, ["DoomImp"])
-    np.testing.assert_array_equal(by_category, by_name)
-    assert target_mask(state, ["Demon"]).any()
-    assert target_mask(state, ["DoomImp"]).any()
-    assert not target_mask(state, ["Medikit"]).any()
-    environment.close()
+from lookright.rl.environments import DoomEnvironment, DoomEnvironments, EngineError, seeds, vectorised
+from lookright.rl.masks import SCENARIOS
 
 
 @pytest.mark.parametrize("timeout", [40, 30])

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import numpy as np
@@ -55,6 +56,26 @@ def test_the_page_is_served_and_asks_nobody_else(client):
         assert "http" not in response.text
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert client.get("/../app.py", base_url=f"http://{HOST}").status_code == 404
+
+
+@pytest.mark.browser
+def test_a_picture_is_dropped_and_nothing_keeps_anybody_out(client, squares, browser, barriers):
+    def answer(route):
+        asked = urlsplit(route.request.url)
+        reply = client.open(
+            asked.path, method=route.request.method, data=route.request.post_data_buffer, base_url=f"http://{HOST}"
+        )
+        route.fulfill(status=reply.status_code, headers=dict(reply.headers), body=reply.data)
+
+    page = browser.new_page()
+    page.route("**/*", answer)
+    page.goto(f"http://{HOST}/")
+    page.locator("#file").set_input_files(squares / "images/1.png")
+    page.locator("#overlay").wait_for()
+    assert page.locator("#said").inner_text().endswith("% sure")
+    assert page.evaluate("document.querySelector('#overlay').naturalWidth") > 0
+    assert barriers(page) == []
+    page.close()
 
 
 def png(size, mode="RGB"):

@@ -45,3 +45,24 @@ def test_a_port_that_is_taken_is_told(bare, address, capsys):
 def test_a_folder_without_a_table_is_told(tmp_path, capsys):
     assert main(["studio", str(tmp_path)]) == 2
     assert "labels.csv" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_alone_is_opened(bare, capsys):
+    for number in range(8):
+        place = bare / ("cat", "dog")[number % 2]
+        place.mkdir(exist_ok=True)
+        (bare / f"images/{number}.png").rename(place / f"{number}.png")
+    (bare / "labels.csv").unlink()
+    server, studio, _ = server_of(bare)
+    server.server_close()
+    assert "8 images of 2 classes by their folders: cat, dog" in capsys.readouterr().out
+    assert set(studio.folder.table["image"]) == {f"{('cat', 'dog')[number % 2]}/{number}.png" for number in range(8)}
+
+
+def test_annotations_of_another_tool_are_to_be_converted(bare, capsys):
+    (bare / "labels.csv").unlink()
+    (bare / "images").rename(bare / "cat")
+    (bare / "cat/0_mask.png").write_bytes((bare / "cat/1.png").read_bytes())
+    assert main(["studio", str(bare)]) == 2
+    assert "lookright data convert" in " ".join(capsys.readouterr().err.split())
+    assert not (bare / "labels.csv").exists()

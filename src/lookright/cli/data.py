@@ -48,14 +48,14 @@ def sheet(folder: Path, out: Path | None = None) -> None:
 
 
 def index(folder: Path) -> None:
-    """Write labels.csv into a folder of the layout domain/class/image.
+    """Write labels.csv into a folder of the layout class/image, domain/class/image or split/class/image.
 
     Args:
-        folder: with one folder per domain, and in each one per class.
+        folder: whose folders' names tell the labels; images in no folder of a class are one class.
     """
-    from lookright.data.domain_folders import index_domain_folders
+    from lookright.data.image_folders import as_sentence, index_image_folders
 
-    print(f"{len(index_domain_folders(folder))} images in {folder / 'labels.csv'}")
+    print(as_sentence(index_image_folders(folder), folder))
 
 
 def check(folder: Path, html: Path | None = None, weights: Path | None = None) -> None:
@@ -125,7 +125,7 @@ def vlcs(archive: Path, out: Path) -> None:
         archive: VLCS.tar.gz.
         out: the folder to make.
     """
-    from lookright.data.domain_folders import unpack_vlcs
+    from lookright.data.image_folders import unpack_vlcs
 
     print(f"{len(unpack_vlcs(archive, out))} images in {out}")
 

@@ -16,7 +16,7 @@ def studio(
     """Open a page on this machine to look at a folder of images, and to draw masks where there are none.
 
     Args:
-        folder: with labels.csv.
+        folder: with labels.csv, or with one folder of images per class.
         run: directory of a trained run, to see where it looks.
         other_run: directory of a second one, to see where the two differ.
         port: of the page; 0 takes a free one.

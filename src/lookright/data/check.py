@@ -204,10 +204,12 @@ def as_text(checked: Checked, most: int = 30) -> str:
         )
     if checked.skipped:
         lines += ["", f"{len(checked.skipped)} images cannot be read:", *(f"  {one}" for one in checked.skipped[:most])]
-    lines += ["", f"{len(checked.faults)} faults, worst first:" if len(checked.faults) else "No faults found."]
+    number = len(checked.faults)
+    told = f"{number} faults, worst first:" if number > 1 else "1 fault:" if number else "No faults found."
+    lines += ["", told]
     lines += [f"  {row.image}: {row.fault} ({row.detail})" for row in checked.faults.head(most).itertuples()]
-    if len(checked.faults) > most:
-        lines.append(f"  and {len(checked.faults) - most} more")
+    if number > most > 0:
+        lines.append(f"  and {number - most} more")
     return "\n".join(lines)
 
 
@@ -226,12 +228,17 @@ def write_html(checked: Checked, path: Path, most: int = 100) -> None:
         data = base64.b64encode(png.getvalue()).decode()
         words = html.escape(f"{row.image}: {row.fault} ({row.detail})")
         source = f"data:image/png;base64,{data}"
-        pictures.append(f'<figure><img alt="" src="{source}"><figcaption>{words}</figcaption></figure>')
+        alt = "The image and, on its right, its mask"
+        pictures.append(f'<figure><img alt="{alt}" src="{source}"><figcaption>{words}</figcaption></figure>')
     text = html.escape(as_text(checked, most=0))
     with replacing(path) as draft:
         draft.write_text(
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Check of a folder</title>'
-            "<style>body{font:16px sans-serif;margin:2rem}figure{display:inline-block;width:200px;margin:.5rem}"
-            f"figcaption{{font-size:13px}}</style><pre>{text}</pre>{''.join(pictures)}</html>\n",
+            '<meta name="viewport" content="width=device-width, initial-scale=1"><style>:root{color-scheme:light dark}'
+            "body{font:16px sans-serif;margin:2rem;background:Canvas;color:CanvasText}"
+            "pre{white-space:pre-wrap;overflow-wrap:anywhere}"
+            "figure{display:inline-block;vertical-align:top;width:200px;margin:.5rem}"
+            "figcaption{font-size:13px;overflow-wrap:anywhere}</style>"
+            f"<main><h1>Check of a folder</h1><pre>{text}</pre>{''.join(pictures)}</main></html>\n",
             encoding="utf-8",
         )

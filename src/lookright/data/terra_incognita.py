@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookright.data.domain_folders import index_domain_folders
+from lookright.data.image_folders import index_image_folders
 from lookright.errors import InputError
 from lookright.replacing import replacing
 
@@ -56,7 +56,7 @@ def download_terra_incognita(out: Path, source: str = SOURCE) -> pd.DataFrame:
                     for place in places[name]:
                         (draft / place).mkdir(parents=True, exist_ok=True)
                         (draft / place / name).write_bytes(content)
-        table = index_domain_folders(draft)
+        table = index_image_folders(draft)
     return table
 
 

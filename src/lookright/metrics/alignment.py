@@ -213,13 +213,14 @@ def _defined(value: Tensor, defined: Tensor) -> Tensor:
     return torch.where(defined, value, torch.nan)
 
 
-class _Alignment(MeanOverDefined):
+class Alignment(MeanOverDefined):
     """Mean of an alignment function over the images that have a mask and for which it is defined."""
 
     higher_is_better = True
-    plot_upper_bound = 1.0
+    plot_upper_bound: float | None = 1.0
 
     def value(self, map: Tensor, mask: Tensor, *, ignore: Tensor | None = None) -> Tensor:
+        """Of each image (B); NaN where it is undefined."""
         raise NotImplementedError
 
     def update(  # type: ignore[override]
@@ -239,7 +240,7 @@ class _Alignment(MeanOverDefined):
         self.add(_defined(self.value(map, mask, ignore=ignore), has_mask))
 
 
-class EnergyInMask(_Alignment):
+class EnergyInMask(Alignment):
     """Mean of `energy_in_mask`.
 
     >>> metric = EnergyInMask()
@@ -252,13 +253,13 @@ class EnergyInMask(_Alignment):
     value = staticmethod(energy_in_mask)
 
 
-class AttentionGap(_Alignment):
+class AttentionGap(Alignment):
     """Mean of `attention_gap`."""
 
     value = staticmethod(attention_gap)
 
 
-class PointingGame(_Alignment):
+class PointingGame(Alignment):
     """Mean of `pointing_game`: the hit rate.
 
     Args:
@@ -275,13 +276,13 @@ class PointingGame(_Alignment):
         return pointing_game(map, mask, tolerance=self.tolerance, ignore=ignore)
 
 
-class IoU(_Alignment):
+class IoU(Alignment):
     """Mean of `iou`."""
 
     value = staticmethod(iou)
 
 
-class RelevanceRank(_Alignment):
+class RelevanceRank(Alignment):
     """Mean of `relevance_rank`."""
 
     value = staticmethod(relevance_rank)

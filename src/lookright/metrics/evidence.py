@@ -4,6 +4,7 @@ A map may mislead; what happens when pixels go cannot. Inside is what the mask m
 `ignore` marks are neither, and stay in neither view. Undefined where the mask has no pixel of the kind that is needed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from lookright.attribution.target import predicted_class
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
 from lookright.metrics.alignment import inside_and_outside
+from lookright.metrics.mean import MeanOverDefined
 from lookright.perturb import INPAINT, Perturbation, blend
 
 Ignore = Float[Tensor, "B H W"] | None
@@ -159,6 +161,40 @@ def _is_right(classifier: Classifier, image: Tensor, label: Tensor) -> Tensor:
 
 def _has_pixels(part: Tensor) -> Tensor:
     return (part > 0).flatten(1).any(1)
+
+
+class _OfOnePart(MeanOverDefined):
+    function_of_images: Callable[..., Tensor]
+
+    def __init__(self, fill: Perturbation = INPAINT, **kwargs: Any) -> None:
+        super().__init__(of=fill, **kwargs)
+        self.fill = fill
+
+    def update(  # type: ignore[override]
+        self,
+        classifier: Classifier,
+        image: Float[Tensor, "B C H W"],
+        mask: Float[Tensor, "B H W"],
+        label: Int[Tensor, " B"],
+        generator: torch.Generator | None = None,
+        ignore: Ignore = None,
+    ) -> None:
+        """Count images in; give only those that have a mask."""
+        function = type(self).function_of_images
+        self.add(function(classifier, image, mask, label, ignore=ignore, fill=self.fill, generator=generator))
+
+
+class EvidenceAccuracy(_OfOnePart):
+    """Mean of `evidence_accuracy`. Arguments as there."""
+
+    higher_is_better = True
+    function_of_images = staticmethod(evidence_accuracy)
+
+
+class SceneryAccuracy(_OfOnePart):
+    """Mean of `scenery_accuracy`, of which neither direction is better. Arguments as there."""
+
+    function_of_images = staticmethod(scenery_accuracy)
 
 
 class RelativeForegroundSensitivity(Metric):

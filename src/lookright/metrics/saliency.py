@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lookright.errors import InputError
-from lookright.metrics.alignment import Ignore, inside_and_outside, resize
+from lookright.metrics.alignment import Alignment, Ignore, inside_and_outside, resize
 
 # MATLAB's eps, in which the benchmark's code computes.
 EPS = torch.finfo(torch.float64).eps
@@ -213,3 +213,42 @@ def split_half_agreement(
         map, human = (half / half.amax((1, 2), keepdim=True).clamp_min(EPS) for half in halves)
         found.append(function(map, human))
     return torch.stack(found).nanmean(0)
+
+
+class Correlation(Alignment):
+    """Mean of `correlation`."""
+
+    value = staticmethod(correlation)
+
+
+class Similarity(Alignment):
+    """Mean of `similarity`."""
+
+    value = staticmethod(similarity)
+
+
+class KLDivergence(Alignment):
+    """Mean of `kl_divergence`."""
+
+    higher_is_better = False
+    plot_upper_bound = None
+    value = staticmethod(kl_divergence)
+
+
+class NormalisedScanpathSaliency(Alignment):
+    """Mean of `normalised_scanpath_saliency`."""
+
+    plot_upper_bound = None
+    value = staticmethod(normalised_scanpath_saliency)
+
+
+class AUCJudd(Alignment):
+    """Mean of `auc_judd`."""
+
+    value = staticmethod(auc_judd)
+
+
+class ShuffledAUC(Alignment):
+    """Mean of `shuffled_auc`, whose other images are those of the same `update`."""
+
+    value = staticmethod(shuffled_auc)

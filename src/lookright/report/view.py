@@ -21,7 +21,7 @@ from lookright.statistics import CriticalDifferences, Estimate, critical_differe
 MOST_MAPS = 800
 GLANCE = ("accuracy", "worst_group_accuracy", "energy_in_mask", "contrast_energy_in_mask", "insertion", "deletion")
 ATTENTION_CAPTION = "Accuracy against attention: small marks are runs, large ones means with their 95 % intervals."
-# A worst group of fewer images says nothing.
+# A worst group, or a bin of confidence, of fewer images says nothing.
 FEW = 10
 BINS = 10
 RELIABILITY_CAPTION = "Calibration: on the dashed line a model is as often right as it is sure; below it, too sure."
@@ -269,15 +269,15 @@ def _figures(
 
 
 def _reliability(runs: list[Evaluation]) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and accuracy of each bin that has images, over the images of all runs."""
+    """Confidence and accuracy of each bin that has images enough to say something, over the images of all runs."""
     tables = [run.images for run in runs if {"confidence", "correct"} <= set(run.images)]
     if not tables:
         return np.empty(0), np.empty(0)
     images = pd.concat(tables)[["confidence", "correct"]].dropna()
     confidence, correct = (torch.tensor(images[column].to_numpy(np.float32)) for column in images)
     means, accuracy, count = reliability(confidence.clamp(0, 1), correct, bins=BINS)
-    seen = (count > 0).numpy()
-    return means.numpy()[seen], accuracy.numpy()[seen]
+    enough = (count >= FEW).numpy()
+    return means.numpy()[enough], accuracy.numpy()[enough]
 
 
 def _ranks(section: Section, split: str) -> CriticalDifferences | None:

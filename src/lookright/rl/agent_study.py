@@ -9,8 +9,8 @@ import jsonargparse
 import pandas as pd
 
 from lookright.rl.agent_settings import parse_settings, read_settings
-from lookright.rl.environments import SCENARIOS
 from lookright.rl.evaluate import evaluate_policy, read_result
+from lookright.rl.masks import SCENARIOS
 from lookright.rl.ppo import resume, train
 from lookright.run_directory import read_json, write_json
 from lookright.study.config import run_path

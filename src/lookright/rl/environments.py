@@ -16,27 +16,12 @@ import numpy as np
 import vizdoom
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
-from jaxtyping import Float32, UInt8
-from scipy import sparse
+from jaxtyping import UInt8
 
 from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
-
-SCENARIOS: dict[str, tuple[str, ...]] = {
-    "basic": ("Monster",),
-    "simpler_basic": ("Monster",),
-    "rocket_basic": ("Monster",),
-    "defend_the_center": ("Monster",),
-    "defend_the_line": ("Monster", "DoomImpBall"),
-    "health_gathering": ("Health",),
-    "health_gathering_supreme": ("Health",),
-    "my_way_home": ("Armor",),
-    "take_cover": ("Monster", "DoomImpBall"),
-    "predict_position": ("Monster",),
-    "deadly_corridor": ("Monster", "Armor"),
-}
-"""Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
-
+from lookright.rl.masks import SCENARIOS, Objects, object_mask, targets_of
+from lookright.rl.resize import AreaResize
 
 LONGEST_EPISODE = 12_600
 """Tics, six minutes, after which an episode ends in a scenario without `episode_timeout`."""
@@ -52,43 +37,6 @@ def _reporting() -> Iterator[None]:
         yield
     except (vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException) as error:
         raise EngineError(f"The game died: {error}") from error
-
-
-def target_mask(state: vizdoom.GameState, targets: Sequence[str]) -> UInt8[np.ndarray, "H W"]:
-    """255 where a pixel shows one of the targets, else 0; what hides behind walls or other objects is 0.
-
-    Args:
-        state: of a game whose labels buffer is on.
-        targets: names or categories of objects, in any case: `Medikit`, `Monster`.
-    """
-    wanted = {target.casefold() for target in targets}
-    # The values in the buffer are given out anew in every frame; only this frame's labels say what they stand for.
-    shown = np.zeros(256, np.uint8)
-    assert state.labels is not None
-    for label in state.labels:
-        if label.object_name.casefold() in wanted or label.object_category.casefold() in wanted:
-            shown[label.value] = 255
-    return shown[state.labels_buffer]
-
-
-def area_weights(height: int, width: int, size: int) -> Float32[sparse.csr_array, "new old"]:
-    """The matrix that resizes a flattened (height, width) image to (size, size) by area, times height · width.
-
-    Its entries are whole numbers and no sum exceeds 2²⁴ (for 8-bit images up to 65,000 pixels), so that float32 is
-    exact and the result does not depend on the order of summation.
-
-    >>> area_weights(1, 3, 2).toarray()  # the middle one of three pixels is shared between two
-    array([[2., 1., 0.],
-           [0., 1., 2.],
-           [2., 1., 0.],
-           [0., 1., 2.]], dtype=float32)
-    """
-
-    def overlap(old: int, new: int) -> np.ndarray:
-        left, right = np.arange(old) * new, np.arange(new)[:, None] * old
-        return np.clip(np.minimum(left + new, right + old) - np.maximum(left, right), 0, None)
-
-    return sparse.csr_array(sparse.kron(overlap(height, size), overlap(width, size)), dtype=np.float32)
 
 
 class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
@@ -109,12 +57,13 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
     seed continue the sequence. A game that dies in the middle raises `EngineError`.
 
     Args:
-        scenario: a name in `SCENARIOS`, or the path of a ViZDoom `.cfg` file.
-        targets: names or categories of the objects in the mask; default: the scenario's entry in `SCENARIOS`.
+        scenario: a name in `lookright.rl.masks.SCENARIOS`, or the path of a ViZDoom `.cfg` file.
+        targets: names or categories of the objects in the mask; default: the scenario's own.
         mask: with False, no labels are rendered and the observation has no `mask`.
         skip: game tics (1/35 s) per decision, during which the buttons stay pressed.
         stack: frames in `image`.
         size: height and width of frames and mask; they are rendered at 160×120 and resized by area.
+        objects: which of the targets in sight the mask shows, see `lookright.rl.masks.object_mask`.
 
     Raises:
         InputError: the scenario is unknown or has no buttons, or targets are needed and missing.
@@ -131,21 +80,18 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         skip: int = 4,
         stack: int = 4,
         size: int = 84,
+        objects: Objects = "all",
     ) -> None:
         config = Path(scenario)
         if scenario in SCENARIOS:
             config = Path(vizdoom.scenarios_path) / f"{scenario}.cfg"
-            targets = SCENARIOS[scenario] if targets is None else targets
         elif not config.is_file():
             raise InputError(
                 f"No scenario {scenario!r}; expected the path of a .cfg file or one of: {', '.join(SCENARIOS)}."
             )
-        if mask and not targets:
-            raise InputError(
-                f"Scenario {scenario!r} has no default objects for the mask; name them in `targets`, such as [Monster]."
-            )
-        self.targets = tuple(targets or ())
-        self.skip, self.size = skip, size
+        self.targets = targets_of(scenario, targets) if mask else ()
+        self.objects: Objects = objects
+        self.skip = skip
         self.metadata = self.metadata | {"render_fps": vizdoom.DEFAULT_TICRATE / skip}
 
         self.game = vizdoom.DoomGame()
@@ -169,7 +115,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
 
         height, width = self.game.get_screen_height(), self.game.get_screen_width()
         self.screen = np.zeros((height, width), np.uint8)
-        self.resize = area_weights(height, width, size)
+        self.resize = AreaResize(height, width, size)
         self.frames = np.zeros((stack, size, size), np.uint8)
         spaces: dict[str, gymnasium.Space] = {"image": gymnasium.spaces.Box(0, 255, (stack, size, size), np.uint8)}
         if mask:
@@ -216,15 +162,10 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game.close()
 
     def _see(self) -> None:
-        state = self.game.get_state()
-        self.screen = state.screen_buffer
-        self.frames = np.concatenate([self.frames[1:], self._resized(self.screen)[None]])
+        self.screen = self.game.get_state().screen_buffer
+        self.frames = np.concatenate([self.frames[1:], self.resize(self.screen)[None]])
         if self.game.is_labels_buffer_enabled():
-            self.mask = self._resized(target_mask(state, self.targets))
-
-    def _resized(self, image: np.ndarray) -> np.ndarray:
-        area = self.resize @ image.ravel().astype(np.float32) / image.size
-        return (area + 0.5).astype(np.uint8).reshape(self.size, self.size)
+            self.mask = self.resize(object_mask(self.game, self.targets, self.objects))
 
     def _observation(self) -> dict[str, np.ndarray]:
         observation = {"image": self.frames}

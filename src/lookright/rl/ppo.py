@@ -25,8 +25,9 @@ from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
 from lookright.methods.stochastic import add_to_seeds
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
-from lookright.rl.environments import SCENARIOS, DoomEnvironment, EngineError, seeds, vectorised
+from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
+from lookright.rl.masks import SCENARIOS
 from lookright.rl.policy import NatureCNN, Policy, as_image
 from lookright.run_directory import (
     MetricsLog,

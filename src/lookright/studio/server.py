@@ -8,6 +8,9 @@ from typing import cast
 
 from werkzeug.serving import BaseWSGIServer
 
+from lookright.data.formats import FORMATS
+from lookright.data.image_folders import as_sentence, index_image_folders
+from lookright.errors import InputError
 from lookright.local_server import listening
 from lookright.studio.annotations import require_name
 from lookright.studio.app import Studio
@@ -28,7 +31,7 @@ def server_of(
     """A server that waits for `serve_forever`, its application, and the address of its page.
 
     Args:
-        folder: with labels.csv.
+        folder: of images, with labels.csv or with folders that tell the labels.
         port: 0 takes a free one.
         annotator: the name that masks are drawn under until the page gives another.
         runs: directories of trained runs, whose maps are shown.
@@ -41,11 +44,29 @@ def server_of(
     """
     token = secrets.token_urlsafe(24)
     require_name(annotator)
+    index_if_needed(folder)
     shown = StudioFolder(folder)
     trained = {str(run): load_run(run) for run in runs}
     server = listening(LOOPBACK, port, lambda port: Studio(shown, token, port, annotator, trained, segmenter, config))
     app = cast(Studio, server.app)
     return server, app, f"http://{LOOPBACK}:{server.port}/{token}/"
+
+
+def index_if_needed(folder: Path) -> None:
+    """Write `labels.csv` into a folder of images that has none, by the names of its folders.
+
+    Raises:
+        InputError: it holds annotations of another format, or no images where they are expected.
+    """
+    if (folder / "labels.csv").exists():
+        return
+    for format in FORMATS.values() if folder.is_dir() else ():
+        if format.recognises(folder):
+            raise InputError(
+                f"{str(folder)!r} has no labels.csv and looks like {format.name}: {format.about}. "
+                f"'lookright data convert {folder} OUT' writes OUT, a folder to open here with its masks."
+            )
+    print(as_sentence(index_image_folders(folder), folder))
 
 
 def serve(

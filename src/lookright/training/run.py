@@ -40,7 +40,7 @@ from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
 from lookright.training.model import build_model, require_known_model, try_out
 from lookright.training.preprocessing import Preprocessing
 from lookright.training.rehearsal import first_batch, rehearse
-from lookright.training.run_data import RunData, load_data, thin_out_masks
+from lookright.training.run_data import RunData, load_data, permute_labels, thin_out_masks
 from lookright.training.settings import RunSettings, instantiate, parse_settings, read_settings, write_settings
 
 PACKAGES = ("lookright", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pandas")
@@ -185,6 +185,8 @@ def _load_training_data(settings: RunSettings) -> RunData:
     )
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)
+    if images.random_labels:
+        permute_labels(data, settings.seed)
     thin_out_masks(data.table, images.mask_share, settings.seed)
     data.mask_control = images.mask_control
     training = data.rows("train")

@@ -147,6 +147,13 @@ def load_data(
     return RunData(table, samples, classes, domains, groups, digest, skipped)
 
 
+def permute_labels(data: RunData, seed: int) -> None:
+    """Give the training images one another's labels at random, in place: each class stays as large as it is."""
+    rows = data.rows("train").index
+    data.table.loc[rows, "label"] = np.random.default_rng(seed).permutation(data.table.loc[rows, "label"].to_numpy(str))
+    data.groups = sorted(set(groups_of(data.table)) - {""})
+
+
 def thin_out_masks(table: pd.DataFrame, share: float, seed: int) -> None:
     """Take away the masks of a random 1 − share of the masked training rows, in place."""
     masked = np.flatnonzero((table["split"] == "train") & (table["mask_weight"] > 0))

@@ -29,6 +29,9 @@ class ImageSettings(Group):
         balance: draw them, with replacement, so that each `class`, `group` or `class_and_domain` comes up alike; None
             takes every image once an epoch.
         mask_control: wrong masks on purpose, for training images only: `Inverted`, `RandomImage` or `Uniform`.
+        random_labels: the training images get one another's labels, drawn by the seed: the control that
+            `lookright.training.map_similarity` compares a run with. Select the `last` weights, since no validation
+            image tells which are best.
         skip_unreadable: go on without images that cannot be read, and count them.
     """
 
@@ -37,6 +40,7 @@ class ImageSettings(Group):
     mask_share: float = within(1.0, least=0, most=1)
     balance: Balance | None = None
     mask_control: MaskControl | None = None
+    random_labels: bool = False
     skip_unreadable: bool = False
 
 

@@ -24,6 +24,7 @@ from lookright.data.masks import united
 from lookright.errors import InputError
 
 MASK = re.compile(r"^(?P<image>.+?)_(mask|segmentation|seg|gt|label)(_\d+)?$", re.IGNORECASE)
+MASK_FOLDERS = ("masks", "segmentations")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -122,7 +123,7 @@ def _sorted_out(folder: Path, endings: Sequence[str]) -> tuple[dict[Path, Path],
             continue
         stem = path.name[: -len(ending)]
         found = MASK.match(stem)
-        if place.parts[0].lower() in ("masks", "segmentations"):
+        if place.parts[0].lower() in MASK_FOLDERS:
             masks[Path(*place.parent.parts[1:], found["image"] if found else stem)].append(path)
         elif found:
             masks[place.with_name(found["image"])].append(path)
