@@ -11,7 +11,7 @@ from PIL import Image
 
 from lookright import InputError
 from lookright.data.encoding import Encoding
-from lookright.data.images import read_box, read_image, read_mask
+from lookright.data.images import read_box, read_header, read_image, read_mask
 
 PICTURE = np.tile(np.linspace(0.1, 0.9, 16), (12, 1))
 
@@ -66,6 +66,13 @@ def test_images_are_turned_upright(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "i.jpg", exif=exif)
     assert read_image(tmp_path / "i.jpg").shape == (3, 6, 4)
+
+
+def test_an_orientation_in_xmp_turns_the_image_and_is_in_its_header(tmp_path):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "i.jpg", xmp=xmp)
+    assert read_image(tmp_path / "i.jpg").shape == (3, 6, 4)
+    assert read_header(tmp_path / "i.jpg").upright == (4, 6)
 
 
 def test_broken_files_are_named(tmp_path):

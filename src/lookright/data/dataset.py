@@ -139,7 +139,7 @@ class Collate:
         """Bytes (B, C, H, W) to the model's input; colour becomes grey where the model has one channel."""
         if self.mean.shape[1] == 1 and image.shape[1] == 3:
             image = v2.functional.rgb_to_grayscale(image)
-        return (image.float() - self.mean) / self.std
+        return image.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
 
     def __call__(self, samples: list[dict]) -> Batch:
         """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageChops, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageSequence, UnidentifiedImageError
 from torchvision import tv_tensors
 
 from lookright.data.encoding import Encoding, find_encoding, of_values
@@ -20,6 +20,8 @@ from lookright.errors import InputError
 
 ORIENTATION = 0x0112
 PHOTOMETRIC, SOFTWARE = 262, 305  # tags of TIFF
+ORIENTATION_BLOCKS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+"""Where Pillow finds it."""
 _TRANSPOSED = (5, 6, 7, 8)
 CONVERSIONS = {
     ".dcm": "a DICOM file: convert it with 'lookright data convert'",
@@ -56,9 +58,14 @@ def read_header(path: Path) -> Header:
         InputError: the file is missing or no image.
     """
     with opened(path) as image:
-        # The EXIF block is parsed only where there is one: that takes longer than all the rest.
-        turn = image.getexif().get(ORIENTATION, 1) if "exif" in image.info or image.format in ("TIFF", "MPO") else 1
-        return Header(*image.size, turn if turn in range(1, 9) else 1)
+        return Header(*image.size, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    # Parsed only where there may be one: that takes longer than all the rest.
+    may_tell = image.format in ("TIFF", "MPO") or not ORIENTATION_BLOCKS.isdisjoint(image.info)
+    turn = image.getexif().get(ORIENTATION, 1) if may_tell else 1
+    return turn if turn in range(1, 9) else 1
 
 
 def read_image(path: Path, span: tuple[float, float] | None = None) -> tv_tensors.Image:
@@ -73,6 +80,15 @@ def read_image(path: Path, span: tuple[float, float] | None = None) -> tv_tensor
         InputError: the file is missing, truncated, no image, has several pages, or more than 8 bits of which it is not
             clear what is white.
     """
+    return read_upright(path, span)[0]
+
+
+def read_upright(path: Path, span: tuple[float, float] | None = None) -> tuple[tv_tensors.Image, Header]:
+    """As `read_image`, with what the file says of itself.
+
+    Raises:
+        InputError: as `read_image`.
+    """
     with opened(path) as image:
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
         if pages > 1:
@@ -80,7 +96,10 @@ def read_image(path: Path, span: tuple[float, float] | None = None) -> tv_tensor
                 f"{str(path)!r} has {pages} pages. Expected an image of one page: convert the file "
                 "with 'lookright data convert', which writes every page as an image of its own."
             )
-        return tv_tensors.Image(torch.from_numpy(_rgb(ImageOps.exif_transpose(image), path, span)).permute(2, 0, 1))
+        image.load()  # a PNG may have its EXIF block after the pixels
+        header = Header(*image.size, _orientation(image))
+        pixels = _rgb(turned(image, header.orientation), path, span)
+        return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1)), header
 
 
 def _rgb(image: Image.Image, path: Path, span: tuple[float, float] | None) -> np.ndarray:

@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from lookright.data.encoding import Encoding, find_encoding, read_encoding
-from lookright.data.images import Header, mask_pixels, read_box, read_header, read_image, read_mask
+from lookright.data.images import Header, mask_pixels, read_box, read_header, read_mask, read_upright
 from lookright.data.mask_pixels import FILE
 from lookright.data.remembered import is_remembered, remember
 from lookright.data.sample_cache import SampleCache
@@ -270,24 +270,28 @@ def _check_header(folder: Path, row: Mapping[Any, Any], encoding: Encoding) -> t
 def _read_sample(
     folder: Path, row: Mapping[Any, Any], encoding: Encoding
 ) -> tuple[tv_tensors.Image, tv_tensors.Mask | None]:
-    path = folder / row["image"]
-    image = read_image(path, encoding.image_range)
+    image, header = read_upright(folder / row["image"], encoding.image_range)
+    height, width = image.shape[-2:]
     if row.get("mask"):
         encoding = encoding.of_row(row)
         files = mask_files(folder, row["mask"])
-        turn = _turn(row, read_header(path), [read_header(file) for file in files], encoding)
+        turn = 1 if header.orientation == 1 else _turn(row, header, [read_header(file) for file in files], encoding)
         mask = read_mask(files, encoding, row.get("mask_value", ""), turn, row.get("mask_ignore", ""))
-        if mask.shape[-2:] != image.shape[-2:]:
-            mask = functional.resize(mask, list(image.shape[-2:]))
+        if mask.shape[-2:] != (height, width):
+            _turn(
+                row, header, [read_header(file) for file in files], encoding
+            )  # complains where it must not be resized
+            mask = functional.resize(mask, [height, width])
     elif row.get("box"):
-        encoding, header = encoding.of_row(row), read_header(path)
+        encoding = encoding.of_row(row)
         turn = _turn(row, header, [], encoding)
-        width, height = header.upright if turn == 1 else (header.width, header.height)
-        mask = read_box(row["box"], height, width, path, encoding, turn)
+        if turn != 1:
+            width, height = header.width, header.height
+        mask = read_box(row["box"], height, width, folder / row["image"], encoding, turn)
     else:
         return image, None
-    bytes_ = (mask * 255).round()
-    return image, tv_tensors.Mask(bytes_.to(torch.uint8)) if torch.equal(bytes_ / 255, mask) else mask
+    bytes_ = mask.mul(255).round_().to(torch.uint8)
+    return image, tv_tensors.Mask(bytes_) if torch.equal(bytes_ / 255, mask) else mask
 
 
 def _turn(row: Mapping[Any, Any], image: Header, masks: Sequence[Header], encoding: Encoding) -> int:

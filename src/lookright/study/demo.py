@@ -44,7 +44,7 @@ def run_demo(
     jobs: int = 2,
     budget: float = 8,
     images_per_pair: int = 10,
-    images_at_home: int = 300,
+    images_at_home: int = 160,
 ) -> pd.DataFrame:
     """Plain training, CAMAL, and Graft + CAMAL at equal compute: on the bestiary's shortcut, or on a folder.
 
