@@ -46,14 +46,6 @@ def facing(turn: str, then: str, tolerance: int) -> Player:
     return player
 
 
-def dodging(environment: DoomEnvironment) -> str:
-    """A player that steps out of the way of the largest fireball."""
-    balls = [label for label in in_sight(environment) if label.object_name == "DoomImpBall"]
-    if not balls or abs(aside(environment, balls[0])) > 30 + balls[0].width / 2:
-        return "NONE"
-    return "MOVE_RIGHT" if aside(environment, balls[0]) <= 0 else "MOVE_LEFT"
-
-
 PLAYERS: dict[str, Player] = {
     "basic": facing("MOVE", "ATTACK", 4),
     "simpler_basic": facing("MOVE", "ATTACK", 4),
@@ -61,7 +53,6 @@ PLAYERS: dict[str, Player] = {
     "defend_the_center": facing("TURN", "ATTACK", 4),
     "defend_the_line": facing("TURN", "ATTACK", 4),
     "health_gathering": facing("TURN", "MOVE_FORWARD", 12),
-    "take_cover": dodging,
 }
 """By scenario."""
 
