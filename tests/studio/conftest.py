@@ -1,4 +1,6 @@
 import json
+import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -6,9 +8,11 @@ import pytest
 from PIL import Image
 from werkzeug.test import Client
 
+from lookright.cli import main
 from lookright.studio.annotations import Annotations
 from lookright.studio.app import Studio
 from lookright.studio.folder import StudioFolder
+from lookright.training.run import train
 
 TOKEN, PORT = "token-of-the-test", 8000
 
@@ -33,6 +37,12 @@ def write_bare(folder, images=8, size=32):
         )
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     return folder
+
+
+@pytest.fixture(name="write_bare")
+def write_bare_fixture():
+    """The function `write_bare`."""
+    return write_bare
 
 
 @pytest.fixture
@@ -94,3 +104,28 @@ def fenced_page(tmp_path_factory):
     with (folder / "labels.csv").open("a") as file:
         file.writelines(f"{name},red,train,even\n" for name in ("link.png", "loop.png", "../outside.png"))
     return Page(studio_of(folder)), folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, squares, settings):
+    """A run that needed no masks."""
+    return train(settings(squares, tmp_path_factory.mktemp("runs") / "run", epochs=1))
+
+
+@pytest.fixture
+def training_here(monkeypatch):
+    """The page trains in this process: that `lookright train` is one of its own changes nothing of what is trained."""
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **_):
+            self.arguments, self.returncode = command[3:], None
+
+        def communicate(self):
+            self.returncode = main(self.arguments)
+            return "", ""
+
+        def poll(self):
+            return self.returncode
+
+    own = SimpleNamespace(Popen=Process, DEVNULL=subprocess.DEVNULL, PIPE=subprocess.PIPE)
+    monkeypatch.setattr("lookright.studio.trainer.subprocess", own)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image
 
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
+from lookright.studio.change import change
 from lookright.studio.server import server_of
 
 pytestmark = pytest.mark.browser
@@ -30,13 +32,13 @@ class Window:
         self.page.goto(address)
         self.page.locator(".tile").first.wait_for()
 
-    def open(self, number):
+    def open(self, number, image=None):
         self.page.locator("#grid").focus()
         self.page.keyboard.press("Home")
         for _ in range(number):
             self.page.keyboard.press("ArrowRight")
         self.page.keyboard.press("Enter")
-        self.shown(f"images/{number}.png")
+        self.shown(image or f"images/{number}.png")
 
     def shown(self, image):
         self.page.locator(f"#stage[data-image='{image}']").wait_for()
@@ -199,28 +201,93 @@ def test_a_server_that_is_killed_in_the_middle_of_a_stroke_costs_that_stroke_at_
     assert evidence.sum() == 64 * 255
 
 
+@pytest.fixture
+def taught(tmp_path, write_bare, trained, training_here):
+    """The address of a page with a run, served by a thread of this process, and its application."""
+    server, studio, address = server_of(write_bare(tmp_path / "bare", images=IMAGES), runs=[trained.directory])
+    studio.start()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield address, studio
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    studio.stop()
+
+
+def test_twenty_masks_are_drawn_and_trained_on_and_the_page_shows_the_change(browser, taught):
+    address, studio = taught
+    window = Window(browser, address)
+    assert "200 of 200 images · 0 with a mask" in window.page.locator("#status").inner_text()
+    for first, number in ((0, 14), (150, 6)):  # to train on, and held out
+        window.page.locator("#filter").fill(f"split:{'test' if first else 'train'}")
+        window.open(0, f"images/{first}.png")
+        window.page.keyboard.press("r")
+        for image in (f"images/{first + place}.png" for place in range(number)):
+            window.shown(image)
+            square = studio.folder.sample(image).image.numpy().max(0) == 255
+            (top, left), (bottom, right) = np.argwhere(square).min(0), np.argwhere(square).max(0) + 1
+            window.drag((left, top), (right, bottom))
+            assert window.saved() == "Saved: 9.8 % is evidence"
+            window.page.keyboard.press("w")
+        window.page.keyboard.press("Escape")
+    window.page.keyboard.press("t")
+    window.page.locator("#training", has_text="Done.").wait_for()
+    window.page.locator("#change th", has_text="right, of 50 images").wait_for()
+    window.page.locator("#change .pairs img").last.wait_for()
+    found = change(*studio.runs)
+    assert found["with_mask"] == 6
+    table = window.page.locator("#change table")
+    heads = [table.locator("tbody th").nth(row).inner_text() for row in range(2)]
+    assert heads == ["right, of 50 images", "attention in the mask, of 6 images"]
+    for row, measured in enumerate((found["accuracy"], found["alignment"])):
+        cells = table.locator("tbody tr").nth(row).locator("td").all_inner_texts()
+        before, after = measured["means"]
+        assert cells[:2] == [f"{100 * before:.0f} %", f"{100 * after:.0f} %"]
+        assert cells[2].lstrip("+−±").startswith(f"{abs(100 * (after - before)):.1f} points")
+        assert cells[2][0] == ("+" if after > before else "−" if after < before else "±")
+    assert window.page.locator(".pairs li").count() == len(found["moved"]) == 6
+    window.page.locator(".pairs button").first.click()
+    window.shown(found["moved"][0]["image"])
+    window.page.close()
+    assert window.messages == []
+
+
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_sticks_out_and_text_can_be_read(windows, width, scheme):
-    window = windows()
-    page = window.page
+def test_nothing_sticks_out(windows, width):
+    page = windows().page
     page.set_viewport_size({"width": width, "height": 780})
-    page.emulate_media(color_scheme=scheme)
     for view in ("images", "findings", "train"):
         page.locator(f"[data-view={view}]").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-    contrast = page.evaluate(
-        """() => {
-          const luminance = (colour) => {
-            const [r, g, b] = colour.match(/[\\d.]+/g).map((part) => part / 255)
-              .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          const ground = luminance(getComputedStyle(document.body).backgroundColor);
-          return ["h1", "#enough", ".annotator", "#status"].map((selector) => {
-            const ink = luminance(getComputedStyle(document.querySelector(selector)).color);
-            return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-          });
-        }"""
+
+
+def test_axe_finds_no_barrier(windows, barriers):
+    window = windows()
+    for view in ("findings", "train", "images"):
+        window.page.locator(f"[data-view={view}]").click()
+        assert barriers(window.page) == []
+    window.open(1)
+    assert barriers(window.page) == []
+
+
+def test_keys_reach_every_button_and_a_click_does_not_take_them(windows):
+    window = windows()
+    window.open(1)
+    page = window.page
+    page.get_by_role("button", name="Polygon").click()
+    for corner in ((2, 2), (30, 2), (30, 30)):
+        page.mouse.click(*window.at(*corner))
+    page.keyboard.press("Enter")  # closes the polygon, and does not press the button again
+    window.saved()
+    page.get_by_role("button", name="Undo").focus()
+    page.keyboard.press("Enter")
+    window.saved("No mask")
+    page.get_by_role("button", name="Next image").focus()
+    page.keyboard.press("Space")
+    window.shown("images/2.png")
+    page.keyboard.press("Escape")
+    assert page.locator("#grid").get_attribute("aria-activedescendant") == page.locator(".tile.current").get_attribute(
+        "id"
     )
-    assert min(contrast) >= 4.5
+    assert page.locator(".tile.current").get_attribute("title") == "images/2.png"

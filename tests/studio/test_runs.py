@@ -1,25 +1,19 @@
 """What the page shows of a run, and trains: one small run for all tests of this file."""
 
 import io
-import subprocess
 import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from lookright.cli import main
 from lookright.errors import InputError
-from lookright.studio.scores import RunScores, grown
+from lookright.studio.scores import RunScores, disagreement, grown
 from lookright.studio.server import server_of
 from lookright.training.run import load_run, train
 
 ONE = "images/1.png"
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, squares, settings):
-    return train(settings(squares, tmp_path_factory.mktemp("runs") / "run", epochs=1))
 
 
 @pytest.fixture
@@ -177,20 +171,7 @@ def test_training_without_a_mask_is_refused(page):
     assert "Draw some" in response.json["error"]
 
 
-def test_one_key_trains_on_what_there_is_and_shows_the_change(studio, page, monkeypatch):
-    """In this process: that `lookright train` is a process of its own changes nothing of what is trained."""
-
-    class Process(subprocess.Popen):
-        def __init__(self, command, **_):
-            self.returncode = main(command[3:])
-
-        def communicate(self):
-            return "", ""
-
-        def poll(self):
-            return self.returncode
-
-    monkeypatch.setattr("lookright.studio.trainer.subprocess.Popen", Process)
+def test_one_key_trains_on_what_there_is_and_shows_the_change(studio, page, training_here):
     for image in studio.folder.table["image"]:
         studio.runs[0].of(image)
     draw(page, shape="box", paint="evidence", points=[[0, 0], [16, 32]])
@@ -207,10 +188,30 @@ def test_one_key_trains_on_what_there_is_and_shows_the_change(studio, page, monk
     assert found["with_mask"] == 1
     table = studio.folder.table
     held_out = table[table["split"] == "test"]
-    for scores, accuracy in zip((studio.runs[0], new), found["accuracy"]):
+    for scores, accuracy in zip((studio.runs[0], new), found["accuracy"]["means"]):
         said = [scores.run.classes[scores.of(image).probability.argmax()] for image in held_out["image"]]
         assert accuracy == (held_out["label"] == said).mean()
-    assert found["alignment"] == [pytest.approx(scores.align("images/7.png")) for scores in (studio.runs[0], new)]
+    aligned = [scores.align("images/7.png") for scores in (studio.runs[0], new)]
+    assert found["alignment"] == {"means": pytest.approx(aligned), "interval": None}  # of one image there is none
+    looked = {
+        image: disagreement(*(scores.of(image) for scores in (studio.runs[0], new)))[1] for image in held_out["image"]
+    }
+    assert [one["image"] for one in found["moved"]] == sorted(looked, key=lambda image: -looked[image])
+
+
+def test_a_run_alone_is_told_on_held_out_images(studio, page):
+    assert page.get("api/train").json["change"]["accuracy"] is None  # nothing is scored yet
+    for image in studio.folder.table["image"]:
+        studio.runs[0].of(image)
+    found = page.get("api/train").json["change"]
+    table, scores = studio.folder.table, studio.runs[0]
+    held_out = table[table["split"] == "test"]
+    right = [scores.run.classes[scores.of(image).probability.argmax()] for image in held_out["image"]] == held_out[
+        "label"
+    ]
+    assert found["accuracy"] == {"means": [right.mean()], "interval": None}
+    assert found["alignment"] is None
+    assert found["moved"] == []
 
 
 def test_two_runs_are_compared(studio_of, page_of, bare, trained):
@@ -236,3 +237,19 @@ def test_a_folder_that_cannot_be_written_is_scored_all_the_same(studio, monkeypa
     studio.start()
     wait(lambda: not studio.runs[0]._thread.is_alive())
     assert len(studio.runs[0].by_image) == 8
+
+
+def test_what_a_run_of_align_learned_to_mark_is_proposed(studio_of, page_of, bare, squares, settings, tmp_path):
+    method = {"class_path": "ALIGN", "init_args": {"warmup": 0, "masker_warmup": 2}}
+    run = train(settings(squares, tmp_path / "align", method=method, epochs=2))
+    studio = studio_of(bare, runs={"align": run})
+    page = page_of(studio)
+    assert page.get("api/folder").json["runs"] == [{"name": "align", "has_masker": True}]
+    with torch.no_grad():
+        images = run.preprocessing([studio.folder.sample(ONE).image])
+        learned = run.settings.method.masker.eval()(images)[0].numpy()
+    shown = picture(page.get("api/map", image=ONE, source="masker", plain="1"))
+    assert np.abs(shown / 255 - learned).max() <= 1 / 255
+    threshold = float(np.median(learned))
+    assert draw(page, shape="map", run=0, source="masker", threshold=threshold, paint="evidence").status_code == 200
+    assert np.array_equal(studio.annotations.read(ONE, "Ada").codes == 255, learned >= threshold)

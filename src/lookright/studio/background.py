@@ -7,11 +7,12 @@ from werkzeug.wrappers import Request, Response
 
 from lookright.errors import InputError
 from lookright.studio.annotations import Annotations
+from lookright.studio.change import change
 from lookright.studio.findings import Findings
 from lookright.studio.request import body_of
 from lookright.studio.response import Answers, as_json
 from lookright.studio.scores import RunScores
-from lookright.studio.trainer import Trainer, change
+from lookright.studio.trainer import Trainer
 
 
 class Background:
@@ -21,7 +22,7 @@ class Background:
         annotations: whose agreement is among the findings.
         findings: of the folder.
         trainer: on the folder.
-        runs: the first and the last of which are compared; may grow.
+        runs: the last of which is set beside the first; may grow.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Background:
     def _training(self, request: Request) -> Response:
         """How far a training is, and what the last one changed."""
         found = None
-        if len(self._runs) > 1:
+        if self._runs:
             with suppress(InputError):  # a protocol that does not fit this folder holds out nothing that can be told
-                found = change(self._runs[0], self._runs[-1])
-        return as_json(self._trainer.read() | {"runs": [scores.name for scores in self._runs], "change": found})
+                found = change(self._runs[0] if len(self._runs) > 1 else None, self._runs[-1])
+        return as_json(self._trainer.read() | {"runs": [scores.about for scores in self._runs], "change": found})
 
     def _train(self, request: Request) -> Response:
         body_of(request)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from werkzeug.wrappers import Request, Response
 
-from lookright.methods import ALIGN
 from lookright.studio.annotations import Annotations
 from lookright.studio.folder import StudioFolder
 from lookright.studio.places import Places
@@ -67,8 +66,7 @@ class Columns:
                 },
                 "annotator": self._annotator,
                 "places": self._places.read(),
-                "runs": [scores.name for scores in self._runs],
-                "has_masker": [isinstance(scores.run.settings.method, ALIGN) for scores in self._runs],
+                "runs": [scores.about for scores in self._runs],
                 "enough": ENOUGH,
                 "has_segmenter": self._proposals.segmenter is not None,
             }
@@ -82,7 +80,7 @@ class Columns:
             known = [scores.by_image.get(image) for image in images]
             found.append(
                 {
-                    "name": scores.name,
+                    **scores.about,
                     "done": sum(score is not None for score in known),
                     "unreadable": len(scores.unreadable),
                     "predicted": [score and scores.run.classes[int(score.probability.argmax())] for score in known],

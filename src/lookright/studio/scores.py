@@ -3,7 +3,10 @@
 import hashlib
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,10 +63,14 @@ class RunScores:
         self.by_image: dict[str, Score] = {}
         self.alignment: dict[str, float] = {}
         self.unreadable: set[str] = set()
-        self._model = threading.Lock()
+        self._model = threading.RLock()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._score_all, daemon=True)
-        self._masker: nn.Module | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """`name`, and `has_masker`: whether it has learned to mark evidence."""
+        return {"name": self.name, "has_masker": self._masker is not None}
 
     def start(self) -> None:
         """Score every image in the background, in the order of the table."""
@@ -98,10 +105,15 @@ class RunScores:
         Raises:
             InputError: the run has none.
         """
+        masker = self._masker or masker_of(self.run)
         with self._model, torch.no_grad():
-            if self._masker is None:
-                self._masker = masker_of(self.run)
-            return self._masker(self.run.preprocessing([self.folder.sample(image).image.as_subclass(Tensor)]))[0]
+            return masker(self.run.preprocessing([self.folder.sample(image).image.as_subclass(Tensor)]))[0]
+
+    @cached_property
+    def _masker(self) -> nn.Module | None:
+        with self._model, suppress(InputError):
+            return masker_of(self.run)
+        return None
 
     def _score_all(self) -> None:
         self._load()

@@ -7,11 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lookright.errors import InputError
 from lookright.studio.folder import OWN, StudioFolder
-from lookright.studio.scores import RunScores
 from lookright.training.run import TrainedRun, load_run
 from lookright.training.settings import instantiate, read_settings
 
@@ -112,32 +109,3 @@ class Trainer:
             return min((int(last.partition(",")[0]) + 1) / steps, 1.0)
         except (InputError, OSError, ValueError, IndexError):
             return 0.0
-
-
-def change(before: RunScores, after: RunScores) -> dict[str, Any]:
-    """Two runs on the images that the second was not trained on, as far as both have scored them.
-
-    Returns:
-        `images`, `with_mask`, and for `accuracy` (over all) and `alignment` (over those with a mask) both values; None
-        where there are none.
-    """
-    settings = after.run.settings
-    table = settings.protocol.assign(after.folder.table.copy(), settings.seed)
-    held_out = table[(table["split"] != "train") & table["image"].isin(before.by_image.keys() & after.by_image.keys())]
-    right: list[list[bool]] = [
-        [
-            scores.run.classes[int(scores.by_image[image].probability.argmax())] == label
-            for image, label in zip(held_out["image"], held_out["label"], strict=True)
-        ]
-        for scores in (before, after)
-    ]
-    aligned = np.array(
-        [[scores.alignment.get(image, np.nan) for image in held_out["image"]] for scores in (before, after)]
-    )
-    aligned = aligned[:, np.isfinite(aligned).all(0)] if aligned.size else aligned
-    return {
-        "images": len(held_out),
-        "with_mask": aligned.shape[1],
-        "accuracy": [float(np.mean(each)) for each in right] if len(held_out) else None,
-        "alignment": aligned.mean(1).tolist() if aligned.shape[1] else None,
-    }

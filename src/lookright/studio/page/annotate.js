@@ -99,8 +99,8 @@ export class Annotate {
   }
 
   source() {
-    const { run, has_masker } = this.runs();
-    return { run, source: has_masker[run] ? "masker" : "map" };
+    const { run, runs } = this.runs();
+    return { run, source: runs[run].has_masker ? "masker" : "map" };
   }
 
   showThreshold() {
@@ -179,16 +179,24 @@ export class Annotate {
     this.above.batchDraw();
   }
 
+  // The image stays fit, unless it was zoomed or moved, or a shape is being drawn.
+  resized() {
+    if (this.fits && !this.shape) return this.fit();
+    this.stage.size({ width: this.element.clientWidth, height: this.element.clientHeight });
+  }
+
   fit() {
     const { clientWidth: width, clientHeight: height } = this.element;
     this.stage.size({ width, height });
-    if (!this.about) return;
+    this.fits = true;
+    if (!this.about || !width) return;
     const scale = 0.96 * Math.min(width / this.about.width, height / this.about.height);
     this.stage.scale({ x: scale, y: scale });
     this.stage.position({ x: (width - scale * this.about.width) / 2, y: (height - scale * this.about.height) / 2 });
   }
 
   zoom(factor, at = { x: this.stage.width() / 2, y: this.stage.height() / 2 }) {
+    this.fits = false;
     const before = this.stage.scaleX();
     const scale = Math.min(60, Math.max(0.02, before * factor));
     const { x, y } = this.stage.position();
@@ -197,7 +205,7 @@ export class Annotate {
   }
 
   listen() {
-    new ResizeObserver(() => this.stage.size({ width: this.element.clientWidth, height: this.element.clientHeight })).observe(this.element);
+    new ResizeObserver(() => this.resized()).observe(this.element);
     this.stage.on("wheel", ({ evt }) => {
       evt.preventDefault();
       this.zoom(Math.exp(-evt.deltaY / 400), this.stage.getPointerPosition());
@@ -262,6 +270,7 @@ export class Annotate {
     if (before && this.fingers.size === 2) return this.pinch(event.pointerId, at);
     if (before) this.fingers.set(event.pointerId, at);
     if (this.dragged && before) {
+      this.fits = false;
       this.stage.position({ x: this.stage.x() + at.x - before.x, y: this.stage.y() + at.y - before.y });
       return;
     }

@@ -4,7 +4,7 @@ export class Outdated extends Error {}
 
 async function answer(response) {
   if (response.ok) return response.json();
-  const said = await response.json().catch(() => ({ error: response.statusText }));
+  const said = await response.json().catch(() => ({ error: "The server has failed; what it prints says why." }));
   throw new (response.status === 409 ? Outdated : Error)(said.error);
 }
 

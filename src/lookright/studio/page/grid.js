@@ -2,7 +2,7 @@
 
 import { picture } from "./api.js";
 
-const TILE = 148;
+const TILE = 148; // pixels at least
 const CAPTION = 42;
 const GAP = 10;
 const BEYOND = 2; // rows above and below those in sight
@@ -11,6 +11,7 @@ export class Grid {
   constructor(element, { caption, overlays, open }) {
     this.element = element;
     this.inner = element.appendChild(document.createElement("div"));
+    this.inner.setAttribute("role", "presentation");
     this.caption = caption;
     this.overlays = overlays;
     this.open = open;
@@ -51,10 +52,18 @@ export class Grid {
     return Math.max(1, Math.floor((this.inner.clientWidth + GAP) / (TILE + GAP)));
   }
 
+  // A tile is as wide as its column, and its picture as high as it is wide.
+  get side() {
+    return Math.max(TILE, Math.floor((this.inner.clientWidth + GAP) / this.columns) - GAP);
+  }
+
+  get height() {
+    return this.side + CAPTION + GAP;
+  }
+
   draw() {
     if (!this.element.clientWidth) return;
-    const columns = this.columns;
-    const height = TILE + CAPTION + GAP;
+    const { columns, side, height } = this;
     this.inner.style.height = `${Math.ceil(this.items.length / columns) * height}px`;
     const first = Math.max(0, Math.floor(this.element.scrollTop / height) - BEYOND) * columns;
     const rows = Math.ceil(this.element.clientHeight / height) + 1 + 2 * BEYOND;
@@ -72,11 +81,15 @@ export class Grid {
         this.tiles.set(position, tile);
         this.inner.append(tile);
       }
-      tile.style.left = `${(position % columns) * (TILE + GAP)}px`;
+      tile.style.left = `${(position % columns) * (side + GAP)}px`;
       tile.style.top = `${Math.floor(position / columns) * height}px`;
+      tile.style.width = `${side}px`;
+      tile.frame.style.height = `${side - 4}px`;
       tile.classList.toggle("current", position === this.current);
       tile.setAttribute("aria-selected", position === this.current);
     }
+    if (this.tiles.has(this.current)) this.element.setAttribute("aria-activedescendant", `tile-${this.current}`);
+    else this.element.removeAttribute("aria-activedescendant");
   }
 
   tile(position) {
@@ -84,10 +97,12 @@ export class Grid {
     const tile = document.createElement("div");
     tile.className = "tile";
     tile.setAttribute("role", "option");
-    tile.style.width = `${TILE}px`;
+    tile.id = `tile-${position}`;
+    tile.setAttribute("aria-posinset", position + 1);
+    tile.setAttribute("aria-setsize", this.items.length);
     const frame = tile.appendChild(document.createElement("span"));
     frame.className = "picture";
-    frame.style.height = `${TILE - 4}px`;
+    tile.frame = frame;
     for (const source of [picture("thumbnail", { image: item.image, side: 2 * TILE }), ...this.overlays(item, 2 * TILE)]) {
       const image = frame.appendChild(document.createElement("img"));
       image.alt = "";
@@ -107,7 +122,7 @@ export class Grid {
   }
 
   reveal() {
-    const height = TILE + CAPTION + GAP;
+    const { height } = this;
     const top = Math.floor(this.current / this.columns) * height;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
@@ -116,7 +131,7 @@ export class Grid {
 
   key(event) {
     const columns = this.columns;
-    const page = columns * Math.max(1, Math.floor(this.element.clientHeight / (TILE + CAPTION + GAP)));
+    const page = columns * Math.max(1, Math.floor(this.element.clientHeight / this.height));
     const step = {
       ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: page, PageUp: -page,
       Home: -this.items.length, End: this.items.length,

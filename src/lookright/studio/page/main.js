@@ -34,7 +34,8 @@ function overlays(item, side) {
 }
 
 const percent = (value) => `${Math.round(100 * value)} %`;
-const points = (value) => `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(100 * value).toFixed(1)} points`;
+const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(100 * value).toFixed(1)}`;
+const points = (value) => `${signed(value)} points`;
 
 const element = (name, attributes, ...inside) => {
   const made = Object.assign(document.createElement(name), attributes);
@@ -114,25 +115,26 @@ const isScored = () => state.scores?.runs.length === state.runs.length && state.
 async function score() {
   if (!state.runs.length) return;
   state.scores = await get("scores");
-  if (state.scores.runs.length !== state.runs.length) showRuns(state.scores.runs.map((run) => run.name));
+  if (state.scores.runs.length !== state.runs.length) showRuns(state.scores.runs);
   grid.recaption();
   count();
   if (!isScored()) setTimeout(() => score().catch(() => {}), Math.max(WAIT, state.items.length / 2));
 }
 
-function showRuns(names) {
-  state.runs = names;
-  $("run").replaceChildren(...names.map((name, number) => new Option(name.split("/").slice(-2).join("/"), number)));
+function showRuns(runs) {
+  state.runs = runs;
+  $("run").replaceChildren(...runs.map(({ name }, number) => new Option(name.split("/").slice(-2).join("/"), number)));
   $("run").value = state.run;
-  $("run-label").hidden = names.length < 2;
+  $("run-label").hidden = runs.length < 2;
   const before = $("modes").querySelectorAll("input").length;
-  for (const [number, [name, text]] of MODES.slice(before, names.length ? MODES.length : WITHOUT_RUN.modes).entries()) {
+  for (const [number, [name, text]] of MODES.slice(before, runs.length ? MODES.length : WITHOUT_RUN.modes).entries()) {
     const input = element("input", { type: "radio", name: "mode", value: name, checked: name === state.mode });
     input.addEventListener("change", () => mode(name));
     $("modes").append(element("label", {}, input, ` ${text} `, element("kbd", {}, String(before + number + 1))));
   }
-  for (const [name, text] of SORTS.slice($("sort").length, names.length ? SORTS.length : WITHOUT_RUN.sorts)) $("sort").append(new Option(text, name));
-  for (const option of $("sort").options) option.disabled = ["judged", "looked"].includes(option.value) && names.length < 2;
+  for (const [name, text] of SORTS.slice($("sort").length, runs.length ? SORTS.length : WITHOUT_RUN.sorts)) $("sort").append(new Option(text, name));
+  for (const option of $("sort").options) option.disabled = ["judged", "looked"].includes(option.value) && runs.length < 2;
+  annotate.buildProposals();
 }
 
 const annotator = () => $("annotator").value.trim();
@@ -192,22 +194,52 @@ async function findings() {
 }
 $("check").addEventListener("click", () => post("findings", {}).then(findings, (error) => say(error.message)));
 
-function changed({ runs, change }) {
+// Two runs at one image, each with its map.
+function beside({ image, predicted, alignment }, last) {
+  const item = state.items.find((one) => one.image === image);
+  const looks = (run, place) =>
+    element("figure", {},
+      element("span", { className: "picture" },
+        ...["thumbnail", "map"].map((name) => element("img", { alt: "", src: picture(name, { image, side: 256, ...(name === "map" && { run }) }), loading: "lazy" }))),
+      element("figcaption", {},
+        element("span", { className: predicted[place] === item.label ? "mark" : "wrong" }, predicted[place] === item.label ? "✓ " : "✗ ", predicted[place]),
+        alignment ? `, ${percent(alignment[place])} in the mask` : ""));
+  const made = element("button", { type: "button", title: image }, element("b", {}, item.label), looks(0, 0), element("span", { ariaHidden: "true" }, "→"), looks(last, 1));
+  made.addEventListener("click", () => open(item));
+  return element("li", {}, made);
+}
+
+function changed({ state: now, runs, change }) {
   if (!change?.images) return [];
-  const row = (name, pair) => element("tr", {}, element("th", { scope: "row" }, name), ...pair.map((value) => element("td", {}, percent(value))), element("td", {}, points(pair[1] - pair[0])));
-  const head = ["", runs[0].split("/").at(-1), runs.at(-1), "change"].map((name) => element("td", {}, name));
+  const compared = runs.length > 1;
+  const short = ({ name }) => name.split("/").at(-1);
+  const row = (name, { means, interval }) =>
+    element("tr", {}, element("th", { scope: "row" }, name),
+      ...means.map((value) => element("td", {}, percent(value))),
+      ...(compared ? [element("td", {}, points(means[1] - means[0]), interval ? ` (${interval.map(signed).join(" to ")})` : "")] : []));
+  const names = compared ? [short(runs[0]), short(runs.at(-1)), "change (95 % interval)"] : [short(runs[0])];
+  const head = [element("td", {}), ...names.map((name) => element("th", { scope: "col" }, name))];
   const rows = [];
   if (change.accuracy) rows.push(row(`right, of ${change.images} images`, change.accuracy));
   if (change.alignment) rows.push(row(`attention in the mask, of ${change.with_mask} images`, change.alignment));
-  return [
+  const alone = now === "done" ? "There is no other run to compare with: draw more masks and train again." : "A training sets its run beside this one.";
+  const chance = compared ? "The interval tells of chance in which images are held out, not in the training: a study compares several seeds." : alone;
+  const bare = change.alignment ? "" : " No held-out image has a mask: draw some to see how much of the attention lies in them.";
+  const made = [
     element("h2", {}, "On images held out from training"),
     element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)),
-    element("p", { className: "quiet" }, "One training each: a small difference may be chance. A study compares several seeds."),
+    element("p", { className: "quiet" }, chance + bare),
   ];
+  if (change.moved.length) {
+    const cards = change.moved.map((one) => beside(one, runs.length - 1));
+    made.push(element("h2", {}, "Where the two look most differently"), element("ul", { className: "cards pairs" }, ...cards));
+  }
+  return made;
 }
 
 async function training() {
   try {
+    const settled = !state.runs.length || isScored();
     const now = await get("train");
     const running = now.state === "running";
     $("start").disabled = running;
@@ -216,12 +248,15 @@ async function training() {
     $("progress").value = now.progress;
     $("trained").hidden = !now.text;
     $("trained").textContent = now.text;
-    if (now.runs.length !== state.runs.length) {
+    const more = now.runs.length !== state.runs.length;
+    if (more) {
       showRuns(now.runs);
       score().catch(() => {});
     }
-    $("change").replaceChildren(...changed(now));
-    if ((running || (state.runs.length && !isScored())) && !$("train").hidden) setTimeout(training, WAIT);
+    const told = JSON.stringify([now.change, now.state]);
+    if (told !== state.told) $("change").replaceChildren(...changed(now));
+    state.told = told;
+    if ((running || more || !settled) && !$("train").hidden) setTimeout(training, WAIT);
   } catch (error) {
     say(error.message);
   }
@@ -282,6 +317,7 @@ function mode(name) {
 document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "range" && event.target.type !== "radio";
   if (typing) return event.key === "Escape" && (event.target.blur(), $("grid").focus());
+  if (event.target.tagName === "BUTTON" && [" ", "Enter"].includes(event.key)) return;
   if (!$("annotate").hidden) {
     if (event.key === " ") annotate.space = true;
     const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
@@ -306,6 +342,8 @@ document.addEventListener("keydown", (event) => {
     mode($("modes").querySelectorAll("input")[Number(event.key) - 1].value);
   }
 });
+// A tool that was clicked does not take the keys: Enter closes a polygon. The tabulator reaches it all the same.
+$("annotate").addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
 document.addEventListener("keyup", (event) => event.key === " " && (annotate.space = false));
 window.addEventListener("beforeunload", (event) => annotate.unsaved && event.preventDefault());
 
@@ -320,9 +358,8 @@ async function start() {
   document.title = `${found.name} · lookright studio`;
   $("annotator").value = found.annotator;
   $("enough").textContent = found.enough;
-  Object.assign(state, { has_masker: found.has_masker, has_segmenter: found.has_segmenter });
+  state.has_segmenter = found.has_segmenter;
   showRuns(found.runs);
-  annotate.buildProposals();
   arrange(state.items.find((item) => item.image === found.places[annotator()]));
   $("grid").focus();
   score().catch((error) => say(error.message));
