@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import statistics
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -83,15 +84,20 @@ def write_evaluation(folder: Path, split: str, random: np.random.Generator) -> N
 
 
 def processor_seconds_of_tabs() -> float:
-    """Of all processes of Chromium that show a tab."""
-    total = 0
+    """Of the processes of the browser started here that show a tab."""
+    parent, ticks = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            parent[process.name] = fields[1]
             if b"--type=renderer" in (process / "cmdline").read_bytes():
-                total += sum(map(int, (process / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
-        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-            continue
-    return total / os.sysconf("SC_CLK_TCK")
+                ticks[process.name] = int(fields[11]) + int(fields[12])
+    own = str(os.getpid())
+
+    def started_here(process: str) -> bool:
+        return process == own or (process in parent and started_here(parent[process]))
+
+    return sum(spent for process, spent in ticks.items() if started_here(process)) / os.sysconf("SC_CLK_TCK")
 
 
 def seconds_to_open(path: Path, executable: str) -> dict[str, float]:
