@@ -198,3 +198,10 @@ def test_returns_under_shift_have_columns(directory, tmp_path):
     page = page_of(directory, tmp_path / "page.md")
     assert "| Return ↑ | Return, dark ↑ |" in page
     assert row(page, "PPO", 1)[2].startswith("12.5")
+
+
+def test_page_names_what_a_player_of_rules_returns(directory, tmp_path):
+    (directory / "scripted.json").write_text('{"basic": 77.25}')
+    page = page_of(directory, tmp_path / "page.md")
+    assert "Random play returns -100, a player of a few rules that is told where the targets are 77.25." in page
+    assert "Random play returns 200." in page

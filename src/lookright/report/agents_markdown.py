@@ -126,7 +126,7 @@ def write_agents(directory: Path, out: Path) -> None:
         means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
         parts += [
             f"## {scenario}",
-            f"Mean over seeds with the 95 % t interval. Random play returns {rows['random_return'].iloc[0]:.4g}.",
+            f"Mean over seeds with the 95 % t interval. {_known(rows)}",
             markdown_table(["Method", *heads], means),
         ]
     parts += _films(directory, table["run"], out)
@@ -151,6 +151,16 @@ def _comparable(table: pd.DataFrame, names: list[str], directory: Path) -> pd.Da
             "means do not compare. Give all of them the same with lookright rl evaluate RUN --episodes NUMBER."
         )
     return table
+
+
+def _known(rows: pd.DataFrame) -> str:
+    """What players return that learn nothing."""
+    random, scripted = (rows[f"{player}_return"].iloc[0] for player in ("random", "scripted"))
+    if np.isnan(scripted):
+        return f"Random play returns {random:.4g}."
+    return (
+        f"Random play returns {random:.4g}, a player of a few rules that is told where the targets are {scripted:.4g}."
+    )
 
 
 def _films(directory: Path, runs: Iterable[str], out: Path) -> list[str]:
