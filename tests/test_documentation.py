@@ -19,6 +19,7 @@ from torch.nn import functional
 import lookright
 from lookright.cli import main
 from lookright.cli.main import COMMANDS
+from lookright.rl.agent_study import read_agent_study
 from lookright.study.config import read_study
 from lookright.training.settings import instantiate
 from lookright.training.small_cnn import SmallCNN
@@ -137,5 +138,8 @@ def test_a_study_can_be_planned(path, tmp_path, monkeypatch):
         if "methods" not in content:
             continue
         Path("study.yaml").write_text(code)
+        if "scenarios" in content:
+            assert {run.name for run in read_agent_study(Path("study.yaml")).runs(tmp_path)} == set(content["methods"])
+            continue
         study = dataclasses.replace(read_study(Path("study.yaml")), seeds=[0], cross_validation=False)
         assert {instantiate(run.settings).name.split(",")[0] for run in study.runs(tmp_path)} == set(content["methods"])

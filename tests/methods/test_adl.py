@@ -52,8 +52,8 @@ def test_nothing_is_hidden_outside_training(classifier, batch):
 def test_it_hides_as_often_as_asked_and_leaves_the_global_generator_alone(classifier, batch):
     classifier.eval()
     state, method, hidden = torch.get_rng_state(), ADL(keep=0.25, seed=1), ADL(keep=0)(classifier, batch).total
-    losses = [method(classifier, batch).total for _ in range(400)]
-    assert sum(torch.equal(loss, hidden) for loss in losses) / 400 == pytest.approx(0.75, abs=0.06)
+    losses = [method(classifier, batch).total for _ in range(100)]
+    assert sum(torch.equal(loss, hidden) for loss in losses) / 100 == pytest.approx(0.75, abs=0.12)
     assert torch.equal(state, torch.get_rng_state())
 
 

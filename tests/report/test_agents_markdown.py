@@ -177,3 +177,31 @@ def test_directory_without_agents_is_refused(tmp_path):
     (tmp_path / "results.csv").write_text("protocol,name\n")
     with pytest.raises(InputError, match="No results of agents"):
         write_agents(tmp_path, tmp_path / "out.md")
+
+
+def test_page_plays_the_films_that_runs_hold(directory, tmp_path):
+    plain = page_of(directory, tmp_path / "page.md")
+    assert "## Films" not in plain
+    run = directory / "runs" / "basic" / "PPO" / "seed-0"
+    for name in ("watch.webp", "a film.mp4", "notes.txt"):
+        (run / name).write_bytes(b"")
+    page = page_of(directory, tmp_path / "pages" / "page.md")
+    links = re.findall(r'src="([^"]+)"|!\[watch\]\(([^)]+)\)', page)
+    base = "../study/runs/basic/PPO/seed-0/"
+    assert links == [(base + "a%20film.mp4", ""), ("", base + "watch.webp")]
+    assert (tmp_path / "pages" / base / "watch.webp").resolve() == (run / "watch.webp").resolve()
+
+
+def test_returns_under_shift_have_columns(directory, tmp_path):
+    for path in directory.glob("runs/*/*/seed-*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"return_dark": 12.5}))
+    page = page_of(directory, tmp_path / "page.md")
+    assert "| Return ↑ | Return, dark ↑ |" in page
+    assert row(page, "PPO", 1)[2].startswith("12.5")
+
+
+def test_page_names_what_a_player_of_rules_returns(directory, tmp_path):
+    (directory / "scripted.json").write_text('{"basic": 77.25}')
+    page = page_of(directory, tmp_path / "page.md")
+    assert "Random play returns -100, a player of a few rules that is told where the targets are 77.25." in page
+    assert "Random play returns 200." in page

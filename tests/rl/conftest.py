@@ -9,6 +9,9 @@ import pytest
 CONFIG = {
     "scenario": "basic",
     "method": {"class_path": "CAMAL", "init_args": {"weight": 0.1}},
+    "network": "small",
+    "size": 64,
+    "shifts": ["textures"],
     "num_envs": 2,
     "num_steps": 8,
     "total_timesteps": 64,

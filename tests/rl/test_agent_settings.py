@@ -5,7 +5,7 @@ import pytest
 
 from lookright.cli import main
 from lookright.errors import InputError
-from lookright.methods import ALIGN, CAMAL, DRE, GRADIA
+from lookright.methods import ALIGN, CAMAL, DRE, GRADIA, SAGE
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 
 
@@ -33,6 +33,7 @@ def test_a_file_gives_the_same_settings_back(tmp_path):
         ({"method": ALIGN()}, "ALIGN changes what the model sees"),
         ({"method": GRADIA()}, "GRADIA trains towards the labels"),
         ({"method": CAMAL() + DRE()}, "Sum trains towards the labels"),
+        ({"method": CAMAL() + SAGE(), "guided": "value"}, "Sum compares views of a frame"),
         *(
             ({name: 0}, f"{name} = 0; expected")
             for name in ("total_timesteps", "num_envs", "num_steps", "num_minibatches", "update_epochs", "episodes")

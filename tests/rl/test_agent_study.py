@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 import yaml
@@ -32,6 +34,8 @@ def test_study_does_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("lookright.rl.agent_study.RANDOM_EPISODES", 1)
     out = tmp_path / "study"
     table = run_agent_study(write(tmp_path / "a.yaml", methods={"PPO": {"method": "ERM"}}), out)
+    assert json.loads((out / "scripted.json").read_text()) == {"basic": table["scripted_return"][0]}
+    assert table["scripted_return"][0] > table["random_return"][0]
     assert table[["scenario", "name", "method", "seed"]].values.tolist() == [["basic", "PPO", "ERM", 0]]
     model, result = out / table["run"][0] / "model.safetensors", out / table["run"][0] / "result.json"
     written, expected = model.stat().st_mtime_ns, result.read_text()

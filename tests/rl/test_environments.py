@@ -199,9 +199,9 @@ def test_process_that_dies_before_it_has_a_game_is_reported():
 def test_only_the_processes_of_the_environments_exit_when_terminated(monkeypatch):
     set_for = []
     monkeypatch.setattr(signal, "signal", lambda *arguments: set_for.append(arguments))
-    module._environment_of_process(os.getpid(), "basic", None, mask=True)
+    module._environment_of_process(os.getpid(), "basic", {"mask": True})
     assert not set_for
-    module._environment_of_process(os.getppid(), "basic", None, mask=True)
+    module._environment_of_process(os.getppid(), "basic", {"mask": True})
     assert [number for number, _ in set_for] == [signal.SIGTERM]
 
 

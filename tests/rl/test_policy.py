@@ -1,9 +1,10 @@
 import math
 
+import pytest
 import torch
 
 from lookright.attribution import class_map
-from lookright.rl.policy import NatureCNN, Policy
+from lookright.rl.policy import NETWORKS, NatureCNN, Policy
 
 
 def test_maps_explain_the_last_convolution():
@@ -35,3 +36,14 @@ def test_initialisation_is_orthogonal_with_small_action_logits():
     torch.testing.assert_close(actor.weight @ actor.weight.T, 1e-4 * torch.eye(3), rtol=1e-3, atol=1e-7)
     assert math.isclose(policy.critic.weight.norm().item(), 1, rel_tol=1e-4)
     assert not any(bias.any() for name, bias in policy.named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize(
+    ("network", "cells"), [("nature", {44: 2, 47: 2, 64: 4, 84: 7}), ("small", {44: 4, 47: 4, 64: 6, 84: 9})]
+)
+def test_networks_take_frames_of_every_size(network, cells):
+    for size, expected in cells.items():
+        policy = Policy(NETWORKS[network](actions=2, size=size))
+        output, value = policy(torch.rand(1, 4, size, size))
+        assert (output.logits.shape, value.shape) == ((1, 2), (1,))
+        assert output.features.shape[2:] == (expected, expected)

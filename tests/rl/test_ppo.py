@@ -18,7 +18,7 @@ from lookright.methods import CAMAL, ERM, Method
 from lookright.rl import ppo
 from lookright.rl.agent_settings import PPOSettings
 from lookright.rl.environments import DoomEnvironments, EngineError
-from lookright.rl.policy import NatureCNN, Policy, as_image
+from lookright.rl.policy import NatureCNN, Policy, SmallCNN, as_image
 
 
 class Toy(gymnasium.Env):
@@ -136,7 +136,7 @@ def assert_same_run(one, other):
     for name, tensor in weights(one).items():
         assert torch.equal(tensor, weights(other)[name]), name
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
-    for table in ("episodes.csv", "frames.csv"):
+    for table in ("episodes.csv", "frames.csv", "shifted.csv"):
         assert (one / "evaluation" / table).read_bytes() == (other / "evaluation" / table).read_bytes()
 
 
@@ -152,7 +152,10 @@ def test_run_directory(run):
     assert result["frames"] >= result["frames_with_target"] > 0
     assert -1 <= result["attention_gap"] <= 1
     assert result["insertion"] is not None
-    model = NatureCNN(actions=4)
+    assert result["return_textures"] == pytest.approx(
+        pd.read_csv(run / "evaluation" / "shifted.csv")["return"].mean(), rel=1e-5
+    )
+    model = SmallCNN(actions=4, size=64)
     model.load_state_dict(weights(run))
 
 
@@ -222,14 +225,15 @@ def test_run_whose_evaluation_died_goes_on_with_it(own_run, monkeypatch):
 def test_engine_that_dies_every_time_ends_the_run(config, tmp_path, monkeypatch):
     calls = []
 
-    def die(*arguments):
-        calls.append(arguments)
+    def die(*arguments, **options):
+        calls.append((*arguments, options))
         raise EngineError("No environments.")
 
     monkeypatch.setattr(ppo, "vectorised", die)
     with pytest.warns(UserWarning, match="goes on"), pytest.raises(EngineError, match="No environments"):
         ppo.train({"out": str(tmp_path / "run"), **config})
-    assert calls == [("basic", 2, None, True)] * ppo.ATTEMPTS
+    options = {"targets": None, "objects": "all", "size": 64, "mask": True}
+    assert calls == [("basic", 2, options)] * ppo.ATTEMPTS
 
 
 class Spy(Method):
@@ -239,12 +243,13 @@ class Spy(Method):
 
     def __init__(self):
         super().__init__()
-        self.batches = []
+        self.batches, self.logits = [], []
 
     def guidance(self, classifier, output, batch, views=None):
         assert isinstance(classifier, Classifier)
-        torch.testing.assert_close(output.logits, classifier(batch["image"]).logits)
+        torch.testing.assert_close(output.embedding, classifier(batch["image"]).embedding)
         self.batches.append(batch)
+        self.logits.append(output.logits.detach())
         return {"spy": output.logits.sum() * 0}
 
 
@@ -265,6 +270,17 @@ def test_method_gets_image_action_and_mask(tmp_path, shown):
         seen += stacks
     for epoch in range(4):  # passes over all that was played
         assert sorted(seen[16 * epoch : 16 * (epoch + 1)]) == sorted(actions)
+
+
+def test_method_gets_the_value_and_wrong_masks_where_settings_say_so(tmp_path):
+    method = learn(tmp_path, method=Spy(), guided="value", mask_control="empty").method
+    for batch in method.batches:
+        assert not batch["mask"].any()
+        assert batch["mask_weight"].tolist() == [1] * 4
+    for logits, batch in zip(method.logits, method.batches):
+        assert logits.shape == (4, 1)
+        assert batch["label"].tolist() == (logits[:, 0] > 0).tolist()
+    assert len({logit for logits in method.logits for logit in logits[:, 0].tolist()}) > 16
 
 
 def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lookright.errors import InputError
@@ -13,17 +14,44 @@ def test_film_shows_the_episode_frame_by_frame(own_run, name):
     with Image.open(path) as film:
         decisions = len((own_run / "evaluation" / "frames.csv").read_text().splitlines()) - 1
         assert film.n_frames == decisions
-        assert film.size == (2 * 480, 360 + 18)
+        assert film.size == (2 * 480, 360 + 18 + 48)
+        film.seek(decisions - 1)
         picture = np.asarray(film.convert("RGB")).astype(int)
-    left, right = picture[:360, :480], picture[:360, 480:]
+    left, right, curve = picture[:360, :480], picture[:360, 480:], picture[378:]
     assert np.ptp(left, axis=2).mean() < 10  # grey
     green = right[..., 1] - np.maximum(right[..., 0], right[..., 2])
     assert (green > 60).sum() > 20  # the target's outline
+    red = (curve[..., 0] - curve[..., 1] > 40).any(axis=0)
+    assert red[-10:].any()  # the present, at the end
+    assert not red[:-10].any()
+    assert (curve.max(axis=2) < 160).any(axis=0).mean() > 0.9  # the values that were
+
+
+def test_film_is_a_video_where_its_name_says_so(own_run):
+    av = pytest.importorskip("av")
+    (own_run / "last.ckpt").unlink()  # no value, and no curve
+    with av.open(str(watch(own_run, own_run / "film.mp4"))) as film:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        rate = film.streams.video[0].average_rate
+    decisions = len((own_run / "evaluation" / "frames.csv").read_text().splitlines()) - 1
+    assert len(pictures) == decisions
+    assert pictures[0].shape == (360 + 18, 2 * 480, 3)
+    assert float(rate) == pytest.approx(35 / 4, rel=1e-3)
+    green = pictures[-1][:360, 480:].astype(int)
+    assert (green[..., 1] - np.maximum(green[..., 0], green[..., 2]) > 60).sum() > 20
+
+
+def test_checkpoint_of_another_agent_is_refused(own_run):
+    state = torch.load(own_run / "last.ckpt")
+    for policy in ({}, state["policy"] | {"critic.weight": torch.zeros(1, 7)}):
+        torch.save(state | {"policy": policy}, own_run / "last.ckpt")
+        with pytest.raises(InputError, match="not that of its agent"):
+            watch(own_run)
 
 
 def test_other_kinds_of_film_are_refused(run):
-    with pytest.raises(InputError, match=r"film\.mp4.*\.webp or \.gif"):
-        watch(run, run / "film.mp4")
+    with pytest.raises(InputError, match=r"film\.avi.*\.webp, \.gif, \.mp4"):
+        watch(run, run / "film.avi")
     with pytest.raises(InputError, match="episode = -1; expected 0 or more"):
         watch(run, episode=-1)
 

@@ -21,12 +21,25 @@ if __name__ == "__main__":
 """
 
 
-def test_a_process_that_dies_takes_no_other_task_with_it(monkeypatch):
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_process_that_dies_takes_no_other_task_with_it(monkeypatch, executor):
     """With `eval` as the work, the tasks are expressions; processes are forked, which is sooner done."""
+    if executor == "ray":
+        pytest.importorskip("ray")
     forked = multiprocessing.get_context("fork")
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: forked)
     tasks = ["1", "__import__('os')._exit(1)", "2", "3", "4", "5"]
-    assert sorted(execute(eval, tasks, lambda task: "died", jobs=2), key=str) == [1, 2, 3, 4, 5, "died"]
+    assert sorted(execute(eval, tasks, lambda task: "died", executor, jobs=2), key=str) == [1, 2, 3, 4, 5, "died"]
+
+
+def test_on_ray_work_is_done_in_this_folder_and_what_it_raises_is_raised(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    done = execute(eval, ["__import__('os').listdir()", "1 / 0"], lambda task: "died", "ray")
+    assert next(done) == ["here"]
+    with pytest.raises(ZeroDivisionError):
+        next(done)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes end")

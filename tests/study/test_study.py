@@ -117,12 +117,9 @@ def test_an_interrupted_study_goes_on_and_ends_alike(config, whole, tmp_path, mo
     assert (tmp_path / "broken/results.csv").read_bytes() == (whole / "results.csv").read_bytes()
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
-def test_two_jobs_do_the_same(config, whole, tmp_path, executor):
-    if executor == "ray":
-        pytest.importorskip("ray")
+def test_two_jobs_do_the_same(config, whole, tmp_path):
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"seeds": [0]}))
-    together = run_study(config, tmp_path / "two", executor=executor, jobs=2)
+    together = run_study(config, tmp_path / "two", jobs=2)
     alone = pd.read_csv(whole / "results.csv").query("seed == 0")
     pd.testing.assert_frame_equal(alone, together, atol=0.05, rtol=0.05, check_dtype=False)
 

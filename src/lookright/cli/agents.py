@@ -1,6 +1,7 @@
 """Commands of agents that play from pixels."""
 
 from pathlib import Path
+from typing import Literal
 
 from lookright.cli.arguments import train_or_resume
 from lookright.cli.figures import as_json, print_values
@@ -15,17 +16,24 @@ def train(arguments: list[str]) -> None:
     print(train_or_resume("rl train", arguments, settings_file, train_agent, resume))
 
 
-def evaluate(run: Path, episodes: int | None = None, json: bool = False) -> None:
+def evaluate(
+    run: Path,
+    episodes: int | None = None,
+    shifts: list[Literal["textures", "dark", "skins"]] | None = None,
+    json: bool = False,
+) -> None:
     """Measure a trained agent: return, attention, faithfulness.
 
     Args:
         run: directory of the run.
         episodes: to play; by default as many as the run's settings say.
+        shifts: other looks of the scenario in which to play as many, too, such as `[textures, dark, skins]`; by default
+            those that the run's settings say.
         json: print the figures as one JSON object.
     """
     from lookright.rl.evaluate import evaluate as evaluate_agent
 
-    values = evaluate_agent(run, episodes)
+    values = evaluate_agent(run, episodes, shifts)
     if json:
         print(as_json(values))
     else:
@@ -37,7 +45,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
 
     Args:
         run: directory of the run.
-        out: the file to write; by default in the run's directory.
+        out: the file to write, a `.webp`, `.gif` or `.mp4`; by default watch.webp in the run's directory.
         episode: which episode, a number that seeds it.
         greedy: play the likeliest action instead of drawing one.
     """

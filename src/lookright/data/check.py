@@ -15,13 +15,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torchvision.transforms.v2.functional import resize
 
+from lookright.data.agreement import TURNS, Traits, misfits, own_fit, traits
 from lookright.data.probe import Probe, probe, scenery, shape
 from lookright.data.samples import Sample, folder_encoding, read_samples
-from lookright.data.table import class_names, read_table
+from lookright.data.table import read_table
 from lookright.replacing import replacing
 
 TINY = 0.002
 NEAR = 4  # bits of 64 in which near-duplicates differ
+FEWEST = 8  # masks, of which one can be unlike the others
+SUSPICIOUS = 2.5  # spreads, summed over the three fits
 _SIDE = 96
 
 
@@ -58,7 +61,8 @@ def check(folder: Path) -> Checked:
     faults: list[tuple[str, str, float, str]] = []
     features: dict[str, list[np.ndarray]] = {"scenery": [], "shape": []}
     masked: list[int] = []
-    shares, agreements, hashes, sizes = [], [], [], []
+    shares, hashes, sizes = [], [], []
+    fits: dict[str, Traits] = {}
     for index, image in enumerate(table["image"]):
         sample = samples[index]
         sizes.append(tuple(sample.image.shape[:0:-1]))
@@ -69,7 +73,8 @@ def check(folder: Path) -> Checked:
         masked.append(index)
         share = float(mask.mean())
         shares.append(share)
-        agreements.append(_agreements(pixels, mask))
+        if (both := traits(pixels, mask)) is not None:
+            fits[image] = both
         features["scenery"].append(scenery(pixels, mask))
         features["shape"].append(shape(mask))
         if share > 0.98:
@@ -77,7 +82,7 @@ def check(folder: Path) -> Checked:
         elif 0 < share < TINY:
             faults.append((image, "tiny mask", 2.0, f"covers {share:.2%}"))
     faults += _empty(table.iloc[masked], np.array(shares))
-    faults += _misplaced([table["image"][index] for index in masked], np.array(agreements).reshape(-1, 4))
+    faults += _misplaced(fits)
     faults += list(_duplicates(table, hashes))
     found = pd.DataFrame(faults, columns=["image", "fault", "score", "detail"])
     found = found.sort_values(["score", "image"], ascending=[False, True], ignore_index=True)
@@ -87,13 +92,20 @@ def check(folder: Path) -> Checked:
             0.0 if image in bad else weight for image, weight in zip(table["image"], table["mask_weight"], strict=True)
         ]
     )
-    names = class_names(table)
-    label = np.array([names.index(name) for name in table["label"].iloc[masked]], int)
-    probes = {}
-    if len(masked) >= 20 and len(set(label)) > 1:
-        kept = np.unique(label, return_inverse=True)[1]
-        probes = {name: probe(np.stack(values), kept) for name, values in features.items()}
+    probes = _probes(table.iloc[masked], features)
     return Checked(folder, _facts(table, sizes, shares, encoding), probes, found, weights, skipped)
+
+
+def _probes(masked: pd.DataFrame, features: dict[str, list[np.ndarray]]) -> dict[str, Probe]:
+    """Of what a model would learn from: the training images, where the table names them."""
+    learnt = np.full(len(masked), True)
+    if "split" in masked and (masked["split"] == "train").any():
+        learnt = (masked["split"] == "train").to_numpy()
+    label = masked["label"].to_numpy()[learnt]
+    if len(label) < 20 or len(set(label)) < 2:
+        return {}
+    index = np.unique(label, return_inverse=True)[1]
+    return {name: probe(np.stack(values)[learnt], index) for name, values in features.items()}
 
 
 def _facts(
@@ -130,23 +142,6 @@ def difference_hash(image: UInt8[np.ndarray, "H W 3"]) -> int:
     return int("".join("01"[bit] for bit in (grey[:, :-1] > grey[:, 1:]).reshape(-1).astype(int)), 2)
 
 
-def _agreements(image: UInt8[np.ndarray, "S S 3"], mask: Float[np.ndarray, "S S"]) -> list[float]:
-    """How strong the image's edges are along the outline of the mask, and of the mask mirrored or turned over.
-
-    In percentiles of the image's own edges: 0.5 is what an outline anywhere has.
-    """
-    grey = image.astype(float).mean(2)
-    edges = np.hypot(*np.gradient(grey))
-    rank = edges.reshape(-1).argsort().argsort().reshape(edges.shape) / edges.size
-    whole = mask >= 0.5
-    found = []
-    for one in (whole, whole[:, ::-1], whole[::-1], whole[::-1, ::-1]):
-        padded = np.pad(one, 1, mode="edge")
-        outline = one & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-        found.append(float(rank[outline].mean()) if outline.any() else np.nan)
-    return found
-
-
 def _empty(table: pd.DataFrame, shares: Float[np.ndarray, " n"]) -> Iterator[tuple[str, str, float, str]]:
     """Empty masks of classes that have evidence: where most are empty, as of healthy patients, none is a fault."""
     empty = pd.Series(shares == 0, index=table.index)
@@ -155,28 +150,20 @@ def _empty(table: pd.DataFrame, shares: Float[np.ndarray, " n"]) -> Iterator[tup
         yield image, "empty mask", 4.0, "nothing is evidence"
 
 
-def _misplaced(images: list[str], agreement: Float[np.ndarray, "n 4"]) -> Iterator[tuple[str, str, float, str]]:
-    """Masks whose mirror image lies better on the image's edges, and masks that lie worse than the others do."""
-    own, mirrored = agreement[:, 0], agreement[:, 1:]
-    if np.isfinite(own).sum() < 8:
+def _misplaced(found: dict[str, Traits]) -> Iterator[tuple[str, str, float, str]]:
+    """Masks that tell the image's colours and textures apart worse than the others do, or better when turned."""
+    if len(found) < FEWEST:
         return
-    middle = np.nanmedian(own)
-    spread = max(1.4826 * np.nanmedian(np.abs(own - middle)), 0.02)
-    for image, value, others in zip(images, own, mirrored, strict=True):
-        if not np.isfinite(value):
+    for (image, one), value in zip(found.items(), misfits(list(found.values())), strict=True):
+        if value < SUSPICIOUS:
             continue
-        better = float(np.nanmax(others)) - value
-        low = (middle - value) / spread
-        if better > 2 * spread and low > 0.5:
-            kind = ("mirrored", "upside down", "turned by 180 degrees")[int(np.nanargmax(others))]
-            yield (
-                image,
-                f"mask perhaps {kind}",
-                min(1 + better / spread / 4, 4.4),
-                f"lies better on the edges when it is {kind}",
-            )
-        elif low > 2.5:
-            yield image, "mask perhaps shifted or of another image", min(low / 4, 4.4), "lies on no edges of the image"
+        score = min(1 + value / 8, 4.4)
+        fits = own_fit(one)
+        if fits[1:].max() > fits[0]:
+            kind = TURNS[int(fits[1:].argmax())]
+            yield image, f"mask perhaps {kind}", score, f"fits the image's colours better when it is {kind}"
+        else:
+            yield image, "mask perhaps shifted or of another image", score, "fits the image's colours badly"
 
 
 def _duplicates(table: pd.DataFrame, hashes: list[int]) -> Iterator[tuple[str, str, float, str]]:

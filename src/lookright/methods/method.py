@@ -358,6 +358,12 @@ def changes_forward(method: Method) -> bool:
     )
 
 
+def has_views(method: Method) -> bool:
+    """Whether the model is also given altered copies of images."""
+    parts = method.members if isinstance(method, Sum) else [method]
+    return any(type(part).views is not Method.views for part in parts)
+
+
 def split_by_decay(group: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """A parameter group as two: one of matrices and kernels, and one of norms and biases without weight decay.
 

@@ -1,7 +1,9 @@
 """A study of agents as a page: scores with intervals, performance profiles, learning curves."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +17,7 @@ from lookright.replacing import replacing
 from lookright.report.markdown import DASH, head
 from lookright.report.markdown import table as markdown_table
 from lookright.rl.agent_study import collect_results, read_agent_study
+from lookright.rl.watch import SUFFIXES
 from lookright.run_directory import read_json
 from lookright.trust import require_trusted
 from lookright.yaml_file import read_yaml
@@ -110,9 +113,11 @@ def write_agents(directory: Path, out: Path) -> None:
         "map has none; attention gap, pointing game and IoU take it for flat.",
     ]
     measures = [column for column in METRICS if column != "score"]
-    columns = ["return", *measures, "mask_share", "frames_without_map"]
+    shifted = [column for column in table.columns if column.startswith("return_")]
+    columns = ["return", *shifted, *measures, "mask_share", "frames_without_map"]
     heads = [
         "Return ↑",
+        *(f"Return, {column.removeprefix('return_')} ↑" for column in shifted),
         *(head(METRICS[column]) for column in measures),
         "Mask's share of the frame",
         "Frames without a map",
@@ -121,9 +126,10 @@ def write_agents(directory: Path, out: Path) -> None:
         means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
         parts += [
             f"## {scenario}",
-            f"Mean over seeds with the 95 % t interval. Random play returns {rows['random_return'].iloc[0]:.4g}.",
+            f"Mean over seeds with the 95 % t interval. {_known(rows)}",
             markdown_table(["Method", *heads], means),
         ]
+    parts += _films(directory, table["run"], out)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -145,6 +151,31 @@ def _comparable(table: pd.DataFrame, names: list[str], directory: Path) -> pd.Da
             "means do not compare. Give all of them the same with lookright rl evaluate RUN --episodes NUMBER."
         )
     return table
+
+
+def _known(rows: pd.DataFrame) -> str:
+    """What players return that learn nothing."""
+    random, scripted = (rows[f"{player}_return"].iloc[0] for player in ("random", "scripted"))
+    if np.isnan(scripted):
+        return f"Random play returns {random:.4g}."
+    return (
+        f"Random play returns {random:.4g}, a player of a few rules that is told where the targets are {scripted:.4g}."
+    )
+
+
+def _films(directory: Path, runs: Iterable[str], out: Path) -> list[str]:
+    """Plays what `lookright rl watch` wrote into the runs, from where it lies."""
+    found = [path for run in runs for path in sorted((directory / run).glob("*")) if path.suffix in SUFFIXES]
+    if not found:
+        return []
+    parts = ["## Films", "Left: what the agent sees. Right: the map of the action that it takes; targets are outlined."]
+    for path in found:
+        link = quote(os.path.relpath(path, out.parent).replace(os.sep, "/"))
+        play = (
+            f'<video controls loop muted src="{link}"></video>' if path.suffix == ".mp4" else f"![{path.stem}]({link})"
+        )
+        parts.append(f"{path.parent.relative_to(directory).as_posix()}\n\n{play}")
+    return parts
 
 
 def _devices(directory: Path, runs: Iterable[str]) -> list[str]:

@@ -14,6 +14,8 @@ from lookright.report.directory import Evaluation
 
 MAXIMUM = 24
 LARGEST_SIDE = 224
+# No map that is kept has more cells; the browser enlarges it bilinearly.
+LARGEST_OVERLAY = 64
 LEVELS = 64
 
 
@@ -125,6 +127,8 @@ def _card(section: Section, file: str, methods: dict[str, tuple[Evaluation, int]
 def _overlay(attention: np.ndarray, size: tuple[int, int]) -> str:
     """The map, resized bilinearly, in a perceptually uniform colour map; where it is low the image shows through."""
     map = Image.fromarray(np.nan_to_num(attention.astype(np.float32)))
+    share = min(1.0, LARGEST_OVERLAY / max(size))
+    size = (max(1, round(size[0] * share)), max(1, round(size[1] * share)))
     level = np.asarray(map.resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
     picture = Image.fromarray((level * (LEVELS - 1)).round().astype(np.uint8), mode="P")
     colour = (colormaps["inferno"](np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)

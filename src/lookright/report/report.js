@@ -30,7 +30,9 @@ if (cards) {
     const matching = sorted.filter((card) => !filter.value || card.dataset.split === filter.value);
     const shown = new Set(matching.slice(0, count.value ? Number(count.value) : matching.length));
     for (const card of all) card.hidden = !shown.has(card);
-    cards.append(...sorted);
+    // Moved pictures are decoded anew: nothing moves that is where it should be.
+    if (sorted.some((card, index) => card !== cards.children[index])) cards.append(...sorted);
+    cards.classList.add("arranged");
     status.textContent = `${shown.size} of ${matching.length} images shown`;
   }
 
@@ -78,5 +80,6 @@ for (const group of document.querySelectorAll(".splits")) {
     });
   });
   group.prepend(list);
+  group.classList.add("tabbed");
   select(Math.max(0, panels.findIndex((panel) => "first" in panel.dataset)));
 }

@@ -6,8 +6,11 @@ from typing import Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
-from lookright.methods.method import changes_forward
+from lookright.methods.method import changes_forward, has_views
 from lookright.ranges import Checked, within
+from lookright.rl.guidance import Guided, MaskControl
+from lookright.rl.masks import Objects
+from lookright.rl.shifts import Shift
 from lookright.run_directory.settings_file import SettingsFile
 
 
@@ -20,8 +23,15 @@ class PPOSettings(Checked):
         scenario: a scenario of the vizdoom package, or the path of a `.cfg` file.
         targets: names or categories of the objects in the masks; None: the scenario's own.
         method: what the attention is trained with, besides PPO's loss: a class name and its arguments.
+        guided: whose map the method guides: of the `action` taken, the same weighed by its `advantage`, or of the
+            `value`, see `lookright.rl.guidance`.
+        objects: which of the targets in sight are in the masks that guide: `all`, the `nearest`, the one `aimed_at`. An
+            evaluation measures against all of them.
+        mask_control: wrong masks on purpose, while training alone: `shifted`, `random` or `empty`.
         name: what reports call the run's method; its class name unless given.
         seed: of everything random.
+        network: `nature`, or the `small` one before it, see `lookright.rl.policy`.
+        size: height and width of the frames that the agent sees.
         total_timesteps: decisions over all environments.
         learning_rate: of Adam.
         num_envs: environments that play at the same time, each in its own process.
@@ -43,6 +53,7 @@ class PPOSettings(Checked):
             resumed run equals an unbroken one.
         checkpoint_episodes: episodes played at each checkpoint to follow return and alignment.
         episodes: of the evaluation at the end.
+        shifts: other looks of the scenario in which the evaluation measures the return, too, see `lookright.rl.shifts`.
         device: auto, cpu or cuda.
 
     Raises:
@@ -53,8 +64,13 @@ class PPOSettings(Checked):
     scenario: str = "basic"
     targets: list[str] | None = None
     method: Method = field(default_factory=ERM)
+    guided: Guided = "action"
+    objects: Objects = "all"
+    mask_control: MaskControl | None = None
     name: str | None = None
     seed: int = within(0, least=0, most=2**32 - 1)
+    network: Literal["nature", "small"] = "nature"
+    size: int = within(84, least=44, most=512)
     total_timesteps: int = within(10_000_000, least=1, most=10**12)
     learning_rate: float = within(2.5e-4, least=0, most=1e4)
     num_envs: int = within(8, least=1, most=1024)
@@ -75,6 +91,7 @@ class PPOSettings(Checked):
     checkpoint_every: int = within(20, least=1, most=10**9)
     checkpoint_episodes: int = within(4, least=0, most=10**5)
     episodes: int = within(20, least=1, most=10**5)
+    shifts: list[Shift] = field(default_factory=list)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
@@ -93,6 +110,11 @@ class PPOSettings(Checked):
             raise InputError(
                 f"{type(self.method).__name__} changes what the model sees or computes while it learns, and a policy "
                 "has to learn as it played; use CAMAL, CYBORG or ERM."
+            )
+        if self.guided == "value" and has_views(self.method):
+            raise InputError(
+                f"{type(self.method).__name__} compares views of a frame, and guided='value' guides one map a frame. "
+                "Use CAMAL or CYBORG, or guide the action."
             )
         if "label" in self.method.needs:
             raise InputError(

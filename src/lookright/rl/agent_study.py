@@ -1,5 +1,6 @@
 """A grid of agents: scenarios × seeds × methods."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ import jsonargparse
 import pandas as pd
 
 from lookright.rl.agent_settings import parse_settings, read_settings
-from lookright.rl.evaluate import evaluate_policy, read_result
+from lookright.rl.evaluate import EVALUATION_SEED, evaluate_policy, read_result
 from lookright.rl.masks import SCENARIOS
 from lookright.rl.ppo import resume, train
+from lookright.rl.scripted import PLAYERS, play_scripted
 from lookright.run_directory import read_json, write_json
 from lookright.study.config import run_path
 from lookright.study.grid import do_missing, open_directory, read_grid, require_few_runs, write_table
@@ -19,7 +21,7 @@ from lookright.study.status import is_finished
 from lookright.trust import trusting
 
 RANDOM_EPISODES = 50
-"""Played by an agent that presses buttons at random, for the zero of the normalised score."""
+"""Played by an agent that presses buttons at random, for the zero of the normalised score, and by a player of rules."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.
     with trusting():  # the user's own study names the same code
         open_directory(config, out, runs, read_settings)
     _play_at_random(grid, out)
+    _play_scripted(grid, out)
     return do_missing(out, runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
 
 
@@ -99,14 +102,16 @@ def finish_run(settings: jsonargparse.Namespace) -> None:
 
 
 def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFrame:
-    """One row per finished agent, with the return of random play in its scenario."""
+    """One row per finished agent, with what random play and rules return in its scenario; NaN where no rules are."""
     random = read_json(out / "random.json")
+    scripted = read_json(out / "scripted.json") if (out / "scripted.json").is_file() else {}
     rows = []
     for run in runs:
         path = Path(run.out)
         if is_finished(path):
             result = read_result(path)
-            rows.append(result | {"random_return": random[run.scenario], "run": str(path.relative_to(out))})
+            known = {"random_return": random[run.scenario], "scripted_return": scripted.get(run.scenario, math.nan)}
+            rows.append(result | known | {"run": str(path.relative_to(out))})
     return pd.DataFrame(rows)
 
 
@@ -117,5 +122,15 @@ def _play_at_random(grid: AgentStudy, out: Path) -> None:
         if scenario not in returns:
             targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))
             episodes, _ = evaluate_policy(None, scenario, targets, RANDOM_EPISODES)
+            returns[scenario] = round(float(episodes["return"].mean()), 6)
+            write_json(path, returns)
+
+
+def _play_scripted(grid: AgentStudy, out: Path) -> None:
+    path = out / "scripted.json"
+    returns = read_json(path) if path.is_file() else {}
+    for scenario in grid.scenarios:
+        if scenario in PLAYERS and scenario not in returns:
+            episodes = play_scripted(scenario, EVALUATION_SEED, RANDOM_EPISODES)
             returns[scenario] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)

@@ -5,7 +5,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
 from lookright.rl.masks import SCENARIOS, Objects, object_mask, targets_of
 from lookright.rl.resize import AreaResize
+from lookright.rl.shifts import Shift, write_shifted
 
 LONGEST_EPISODE = 12_600
 """Tics, six minutes, after which an episode ends in a scenario without `episode_timeout`."""
@@ -64,9 +66,10 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         stack: frames in `image`.
         size: height and width of frames and mask; they are rendered at 160×120 and resized by area.
         objects: which of the targets in sight the mask shows, see `lookright.rl.masks.object_mask`.
+        shift: how the scenario is to look different, see `lookright.rl.shifts`.
 
     Raises:
-        InputError: the scenario is unknown or has no buttons, or targets are needed and missing.
+        InputError: the scenario is unknown, has no buttons or cannot be shifted, or targets are needed and missing.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35 / 4}  # noqa: RUF012, as in gymnasium.Env
@@ -81,6 +84,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         stack: int = 4,
         size: int = 84,
         objects: Objects = "all",
+        shift: Shift | None = None,
     ) -> None:
         config = Path(scenario)
         if scenario in SCENARIOS:
@@ -96,6 +100,11 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
 
         self.game = vizdoom.DoomGame()
         self.game.load_config(str(config))
+        if shift:
+            self._shifted = tempfile.TemporaryDirectory(prefix="lookright-")  # lives as long as the environment
+            wad = Path(self._shifted.name, "shifted.wad")
+            write_shifted(Path(self.game.get_doom_scenario_path()), shift, wad)
+            self.game.set_doom_scenario_path(str(wad))
         self.game.set_doom_config_path(os.devnull)  # neither read nor write settings in the working directory
         self.game.set_window_visible(False)
         self.game.set_mode(vizdoom.Mode.PLAYER)
@@ -217,26 +226,28 @@ class DoomEnvironments(AsyncVectorEnv):
             ) from error
 
 
-def vectorised(scenario: str, number: int, targets: Sequence[str] | None = None, mask: bool = True) -> DoomEnvironments:
+def vectorised(scenario: str, number: int, **options: Any) -> DoomEnvironments:
     """`number` environments, each in its own process; observations come through shared memory, without a copy.
+
+    `options` are those of `DoomEnvironment`.
 
     An environment that ends an episode starts the next one in the same step: the observation is then the new
     episode's first, and the old one's last is in `infos["final_obs"]`.
     """
     return DoomEnvironments(
-        [partial(_environment_of_process, os.getpid(), scenario, targets, mask)] * number,
+        [partial(_environment_of_process, os.getpid(), scenario, options)] * number,
         copy=False,
         context=start_method(__name__),
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
 
 
-def _environment_of_process(owner: int, scenario: str, targets: Sequence[str] | None, mask: bool) -> DoomEnvironment:
+def _environment_of_process(owner: int, scenario: str, options: Mapping[str, Any]) -> DoomEnvironment:
     # A process that is merely terminated would leave its game behind, running; one that exits closes it. The owner of
     # the environments makes one, too, to see its spaces.
     if os.getpid() != owner:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    return DoomEnvironment(scenario, targets, mask)
+    return DoomEnvironment(scenario, **options)
 
 
 def seeds(seed: int, update: int, number: int) -> list[int]:

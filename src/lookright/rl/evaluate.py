@@ -1,6 +1,7 @@
 """What a trained agent achieves, where it looks, and whether its maps are faithful."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from lookright.measures import measures_of
 from lookright.replacing import replacing
 from lookright.rl.agent_settings import PPOSettings, instantiate, read_settings
 from lookright.rl.environments import DoomEnvironment, seeds
-from lookright.rl.policy import NatureCNN, Policy, as_image
+from lookright.rl.policy import NETWORKS, Policy, as_image
+from lookright.rl.shifts import Shift
 from lookright.run_directory import none_for_nan, only_writer, read_facts, read_json, read_weights, write_json
 
 EVALUATION_SEED = 1_000_003
@@ -95,6 +97,7 @@ def evaluate_policy(
     targets: Sequence[str] | None,
     episodes: int,
     faithfulness_frames: int = FAITHFULNESS_FRAMES,
+    size: int = 84,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Play episodes and measure them.
 
@@ -106,13 +109,13 @@ def evaluate_policy(
         targets: see `DoomEnvironment`.
         episodes: how many; the same ones for every agent.
         faithfulness_frames: frames an episode on which insertion and deletion are measured; 0: none.
+        size: height and width of the frames that the agent sees.
 
     Returns:
         A table of episodes and a table of frames.
     """
     rows, frames = [], []
-    environment = DoomEnvironment(scenario, targets)
-    try:
+    with closing(DoomEnvironment(scenario, targets, size=size)) as environment:
         for index, seed in enumerate(seeds(EVALUATION_SEED, 0, episodes)):
             episode = play(classifier, environment, seed)
             length = len(episode.action)
@@ -121,9 +124,25 @@ def evaluate_policy(
             if classifier:
                 table |= _measure(classifier, episode, faithfulness_frames)
             frames.append(pd.DataFrame(table))
-    finally:
-        environment.close()
     return pd.DataFrame(rows), pd.concat(frames, ignore_index=True)
+
+
+def play_shifted(agent: "TrainedAgent", shifts: Sequence[Shift], episodes: int) -> pd.DataFrame:
+    """Return and length of the evaluation's episodes in scenarios that look different, with rewards as they were.
+
+    Args:
+        agent: plays.
+        shifts: how they look.
+        episodes: how many of each.
+    """
+    settings, rows = agent.settings, []
+    for shift in shifts:
+        game = DoomEnvironment(settings.scenario, settings.targets, size=settings.size, shift=shift)
+        with closing(game) as environment:
+            for index, seed in enumerate(seeds(EVALUATION_SEED, 0, episodes)):
+                reward = play(agent.classifier, environment, seed).reward
+                rows.append({"shift": shift, "episode": index, "return": reward.sum(), "length": len(reward)})
+    return pd.DataFrame(rows)
 
 
 def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int) -> dict[str, np.ndarray]:
@@ -203,19 +222,20 @@ def load_agent(run: Path) -> TrainedAgent:
     facts = read_facts(path, {"actions": int, "timesteps": int, "steps_per_second": (int, float)})
     weights = read_weights(path)
     try:
-        model = NatureCNN(facts["actions"])
+        model = NETWORKS[settings.network](facts["actions"], size=settings.size)
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"The weights {str(path)!r} are not those of an agent: {error}") from error
     return TrainedAgent(settings, Policy(model).classifier.eval(), facts)
 
 
-def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
+def evaluate(run: Path, episodes: int | None = None, shifts: Sequence[Shift] | None = None) -> dict[str, Any]:
     """Play a trained agent's evaluation episodes; write `result.json` and the tables in `evaluation/`.
 
     Args:
         run: directory of the run.
         episodes: how many; by default as many as its settings say.
+        shifts: other looks of the scenario in which it plays as many, too; by default those that its settings say.
 
     Returns:
         The content of `result.json`.
@@ -227,17 +247,23 @@ def evaluate(run: Path, episodes: int | None = None) -> dict[str, Any]:
         raise InputError(f"episodes = {episodes}; expected 1 or more.")
     agent = load_agent(run)
     with only_writer(run):
-        return measure(run, agent, episodes)
+        return measure(run, agent, episodes, shifts)
 
 
-def measure(run: Path, agent: TrainedAgent, episodes: int | None = None) -> dict[str, Any]:
+def measure(
+    run: Path, agent: TrainedAgent, episodes: int | None = None, shifts: Sequence[Shift] | None = None
+) -> dict[str, Any]:
     """As `evaluate`, by the run's only writer."""
     settings = agent.settings
+    episodes = episodes or settings.episodes
+    shifts = settings.shifts if shifts is None else shifts
     if settings.device != "cpu" and torch.cuda.is_available():
         agent.classifier.to("cuda")
-    tables = evaluate_policy(agent.classifier, settings.scenario, settings.targets, episodes or settings.episodes)
+    tables = evaluate_policy(agent.classifier, settings.scenario, settings.targets, episodes, size=settings.size)
+    shifted = play_shifted(agent, shifts, episodes)
     (run / "evaluation").mkdir(exist_ok=True)
-    for name, table in zip(("episodes", "frames"), tables, strict=True):
+    named = dict(zip(("episodes", "frames"), tables, strict=True)) | ({"shifted": shifted} if shifts else {})
+    for name, table in named.items():
         with replacing(run / "evaluation" / f"{name}.csv") as draft:
             table.to_csv(draft, index=False, float_format="%.6g")
     method = type(settings.method).__name__
@@ -249,6 +275,8 @@ def measure(run: Path, agent: TrainedAgent, episodes: int | None = None) -> dict
         **{key: agent.facts[key] for key in ("timesteps", "steps_per_second")},
         **summary(*tables),
     }
+    for shift in shifts:
+        result[f"return_{shift}"] = float(shifted.loc[shifted["shift"] == shift, "return"].mean())
     write_json(run / "result.json", result)
     return result
 

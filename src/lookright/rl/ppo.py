@@ -23,12 +23,14 @@ from torch.utils.tensorboard import SummaryWriter
 from lookright.batch import Batch
 from lookright.data.bestiary.engine import ATTEMPTS
 from lookright.errors import InputError
+from lookright.methods import Method
 from lookright.methods.stochastic import add_to_seeds
 from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings, read_settings, write_settings
 from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
+from lookright.rl.guidance import controlled, decision, guided_weight
 from lookright.rl.masks import SCENARIOS
-from lookright.rl.policy import NatureCNN, Policy, as_image
+from lookright.rl.policy import NETWORKS, Policy, as_image
 from lookright.run_directory import (
     MetricsLog,
     environment,
@@ -99,7 +101,8 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
     require_empty(settings.out)
-    DoomEnvironment(settings.scenario, settings.targets).close()  # complains before anything is written
+    for shift in (None, *settings.shifts):  # complains before anything is written
+        DoomEnvironment(settings.scenario, settings.targets, shift=shift).close()
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out), trusting():  # what the user asked for
         require_empty(settings.out)
@@ -128,8 +131,9 @@ def _run(out: Path) -> Path:
             if not (out / "model.safetensors").is_file():
                 settings = instantiate(read_settings(out / "config.yaml"))
                 settings.out = out
-                game = settings.scenario, settings.num_envs, settings.targets, "mask" in settings.method.needs
-                with closing(vectorised(*game)) as environments:
+                options = {"targets": settings.targets, "objects": settings.objects, "size": settings.size}
+                options["mask"] = "mask" in settings.method.needs
+                with closing(vectorised(settings.scenario, settings.num_envs, **options)) as environments:
                     _learn(settings, environments)
             measure(out, load_agent(out))
             break
@@ -151,7 +155,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     # The agent: a classifier of frames into actions, guided by the method, and a critic.
     torch.manual_seed(settings.seed)
     actions_number = int(environments.single_action_space.n)  # type: ignore[attr-defined]
-    policy = Policy(NatureCNN(actions_number)).to(device)
+    policy = Policy(NETWORKS[settings.network](actions_number, size=settings.size)).to(device)
     classifier, method = policy.classifier, settings.method
     add_to_seeds(method, settings.seed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, eps=1e-5)
@@ -159,25 +163,15 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     parameters = [*policy.parameters(), *method.parameters()]
 
     # Where the run was left.
-    checkpoint, done, seconds = settings.out / "last.ckpt", 0, 0.0
-    if checkpoint.is_file():
-        state = read_checkpoint(checkpoint, ("update", "seconds", "policy", "method", "optimizer"), device)
-        try:
-            policy.load_state_dict(state["policy"])
-            method.load_state_dict(state["method"])
-            optimizer.load_state_dict(state["optimizer"])
-            done, seconds = int(state["update"]), float(state["seconds"])
-        except Exception as error:  # whatever PyTorch makes of states of another shape or kind
-            raise InputError(
-                f"The checkpoint {str(checkpoint)!r} does not fit the settings of its run ({type(error).__name__}). "
-                "Delete it, and the run starts again."
-            ) from error
+    checkpoint = settings.out / "last.ckpt"
+    done, seconds = _take_up(checkpoint, policy, method, optimizer, device)
     log = MetricsLog(settings.out / "metrics.csv", done * settings.batch_size + 1)
     board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
 
     # What is gathered between two updates.
-    frames = torch.zeros((*shape, 4, 84, 84), dtype=torch.uint8, device=device)
-    masks = torch.zeros((*shape, 84, 84), dtype=torch.uint8, device=device) if "mask" in method.needs else None
+    sight = (settings.size, settings.size)
+    frames = torch.zeros((*shape, 4, *sight), dtype=torch.uint8, device=device)
+    masks = torch.zeros((*shape, *sight), dtype=torch.uint8, device=device) if "mask" in method.needs else None
     actions = torch.zeros(shape, dtype=torch.long, device=device)
     log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
@@ -259,14 +253,17 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                     "entropy": -settings.ent_coef * distribution.entropy(),
                 }
 
-                # The attention of the action taken, where something that matters is in sight.
+                # What the decision rests on, where something that matters is in sight.
                 batch: Batch = {"image": image, "label": action}
                 if masks is not None:
                     mask = as_image(masks.flatten(0, 1)[chosen])
-                    batch |= {"mask": mask, "mask_weight": (mask.amax((1, 2)) > 0).float()}
+                    in_sight = mask.amax((1, 2)) > 0
+                    batch["mask"] = controlled(mask, in_sight, settings.mask_control)
+                    batch["mask_weight"] = guided_weight(in_sight, weight, settings.guided)
+                explained, target_logit = decision(settings.guided, output, value, action)
                 task_weight = method.weigh(classifier, output, batch)
                 terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
-                terms |= method.guidance(classifier, output, batch)
+                terms |= method.guidance(classifier, explained, {**batch, "label": target_logit})
 
                 loss = torch.stack(list(terms.values())).sum()
                 if not loss.isfinite():
@@ -297,16 +294,12 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
             row |= {"train/return": np.mean(returns), "train/episode_length": np.mean(lengths)}
         at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
         if at_checkpoint and not target_seen:
-            targets = settings.targets or SCENARIOS.get(settings.scenario, ())
-            warnings.warn(
-                f"No target was in sight in {step:,} decisions ({', '.join(map(repr, targets))}), so "
-                f"{type(method).__name__} has guided nothing yet. Check that these are names or categories of objects "
-                "in the scenario, such as Medikit or Monster.",
-                stacklevel=3,
-            )
+            _warn_of_targets(settings, step)
             target_seen = True
         if at_checkpoint and settings.checkpoint_episodes:
-            tables = evaluate_policy(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0)
+            tables = evaluate_policy(
+                *(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0), size=settings.size
+            )
             row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}
         log.log_metrics(row, step)
         for name, number in row.items():
@@ -321,3 +314,32 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}
     save_model(settings.out / "model.safetensors", classifier.model, facts)
+
+
+def _take_up(
+    checkpoint: Path, policy: Policy, method: Method, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, float]:
+    """Load what a checkpoint holds, if there is one; the updates that were done, and the seconds that they took."""
+    if not checkpoint.is_file():
+        return 0, 0.0
+    state = read_checkpoint(checkpoint, ("update", "seconds", "policy", "method", "optimizer"), device)
+    try:
+        policy.load_state_dict(state["policy"])
+        method.load_state_dict(state["method"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["update"]), float(state["seconds"])
+    except Exception as error:  # whatever PyTorch makes of states of another shape or kind
+        raise InputError(
+            f"The checkpoint {str(checkpoint)!r} does not fit the settings of its run ({type(error).__name__}). "
+            "Delete it, and the run starts again."
+        ) from error
+
+
+def _warn_of_targets(settings: PPOSettings, decisions: int) -> None:
+    targets = settings.targets or SCENARIOS.get(settings.scenario, ())
+    warnings.warn(
+        f"No target was in sight in {decisions:,} decisions ({', '.join(map(repr, targets))}), so "
+        f"{type(settings.method).__name__} has guided nothing yet. Check that these are names or categories of objects "
+        "in the scenario, such as Medikit or Monster.",
+        stacklevel=4,
+    )
