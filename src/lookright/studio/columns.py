@@ -110,7 +110,7 @@ class Columns:
         return known[2]
 
     def _teach(self, request: Request) -> Response:
-        """The images that are likely to teach most."""
+        """The images that the model asks for."""
         table = self._folder.table
         masked = set(table["image"][table["mask_weight"] > 0])
         scores = self._proposals.run(run_of(request))

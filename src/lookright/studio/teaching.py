@@ -1,4 +1,4 @@
-"""Which images without a mask are likely to teach most, and how many masks are enough."""
+"""Images without a mask on which the model is unsure, looks elsewhere, and that are unlike those with one; how many are enough."""
 
 from collections.abc import Mapping, Sequence
 
@@ -77,7 +77,7 @@ def most_instructive(
 
 
 def choose(scores: Mapping[str, Score], alignment: Mapping[str, float], masked: set[str], number: int) -> list[str]:
-    """The images that are likely to teach most, of those that were scored.
+    """The images that the model asks for, of those that were scored.
 
     Args:
         scores: of a run, by image.

@@ -13,7 +13,7 @@ $("message").lastElementChild.addEventListener("click", () => say(""));
 
 const MODES = [["image", "image"], ["mask", "mask"], ["map", "map"], ["both", "both"], ["difference", "difference"]];
 const SORTS = [
-  ["order", "order of the table"], ["label", "label"], ["mask", "without mask first"], ["teach", "teaches most"],
+  ["order", "order of the table"], ["label", "label"], ["mask", "without mask first"], ["teach", "unsure and unlike first"],
   ["alignment", "worst alignment"], ["confidence", "least confident"], ["judged", "runs judge differently"], ["looked", "runs look elsewhere"],
 ];
 const WITHOUT_RUN = { modes: 2, sorts: 3 };
