@@ -1,4 +1,4 @@
-"""Images without a mask on which the model is unsure, looks elsewhere, and that are unlike those with one; how many are enough."""
+"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one; how many are enough."""
 
 from collections.abc import Mapping, Sequence
 
