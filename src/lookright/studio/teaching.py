@@ -1,4 +1,4 @@
-"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one; how many are enough."""
+"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one; how many suffice."""
 
 from collections.abc import Mapping, Sequence
 
