@@ -1,4 +1,4 @@
-"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one; how many suffice."""
+"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one."""
 
 from collections.abc import Mapping, Sequence
 
