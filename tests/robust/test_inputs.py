@@ -450,6 +450,7 @@ def coordinates(*values: object) -> Callable[[Path], object]:
 
 
 FOUND = [
+    Input("annotations", "a pipe", lambda place: os.mkfifo(place / "p.json"), ["data", "convert", "p.json", "made"]),
     Input(
         "output places",
         "a pipe",

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -113,6 +114,7 @@ def find_format(source: Path, name: str | None = None) -> Format:
     """
     if not source.exists():
         raise InputError(f"No file or folder {str(source)!r}.")
+    _require_files(source)
     if name is not None:
         found = FORMATS.get(name) or imported(name, "format")
         if not isinstance(found, Format):
@@ -126,6 +128,17 @@ def find_format(source: Path, name: str | None = None) -> Format:
             return format
     known = "; ".join(f"{format.name}: {format.about}" for format in FORMATS.values())
     raise InputError(f"{str(source)!r} looks like none of the known formats ({known}). Name one with --format.")
+
+
+def _require_files(source: Path) -> None:
+    """Refuse pipes and devices, which a reader may open and never come to the end of."""
+    for path in (source, *source.rglob("*")):
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link to nothing; who reads it says so
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise InputError(f"{str(path)!r} is a pipe or a device. Expected files: copy its content into one.")
 
 
 def _told(reader: Format, source: Path) -> Iterator[Annotated]:

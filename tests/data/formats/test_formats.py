@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -296,3 +297,13 @@ def test_names_and_choices(tmp_path):
     with pytest.raises(InputError, match="No file or folder"):
         find_format(tmp_path / "nowhere")
     assert all(each.name == name for name, each in FORMATS.items())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.parametrize("name", ["annotations.xml", "images/a.txt", "masks.json"])
+def test_a_folder_with_a_pipe_in_it_is_refused_and_not_waited_for(tmp_path, name):
+    (tmp_path / "source/images").mkdir(parents=True)
+    os.mkfifo(tmp_path / "source" / name)
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        convert(tmp_path / "source", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

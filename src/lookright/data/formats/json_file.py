@@ -14,6 +14,8 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> Any:
     Raises:
         InputError: it cannot be read, or lacks one of the keys.
     """
+    if not path.is_file():  # opening a pipe or a device may never end
+        raise InputError(f"No file {str(path)!r}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
