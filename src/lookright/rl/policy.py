@@ -1,7 +1,7 @@
 """The agent's network: a classifier of frames into actions, with a critic on its embedding."""
 
 import math
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -24,20 +24,21 @@ class NatureCNN(nn.Module):
         size: their height and width, 44 or more.
     """
 
+    convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+    """Channels, kernel and stride of each."""
+    width: ClassVar[int] = 512
+
     def __init__(self, actions: int, frames: int = 4, size: int = 84) -> None:
         super().__init__()
         self.input_size = (frames, size, size)
-        self.features = nn.Sequential(
-            _initialised(nn.Conv2d(frames, 32, 8, stride=4)),
-            nn.ReLU(),
-            _initialised(nn.Conv2d(32, 64, 4, stride=2)),
-            nn.ReLU(),
-            _initialised(nn.Conv2d(64, 64, 3, stride=1)),
-            nn.ReLU(),
-        )
-        cells = ((size // 4 - 7) // 2) ** 2
-        self.hidden = nn.Sequential(nn.Flatten(), _initialised(nn.Linear(64 * cells, 512)), nn.ReLU())
-        self.actor = _initialised(nn.Linear(512, actions), gain=0.01)
+        layers: list[nn.Module] = []
+        before, side = frames, size
+        for channels, kernel, stride in self.convolutions:
+            layers += [_initialised(nn.Conv2d(before, channels, kernel, stride=stride)), nn.ReLU()]
+            before, side = channels, (side - kernel) // stride + 1
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Sequential(nn.Flatten(), _initialised(nn.Linear(before * side**2, self.width)), nn.ReLU())
+        self.actor = _initialised(nn.Linear(self.width, actions), gain=0.01)
 
     def forward(self, image: Float[Tensor, "B frames size size"]) -> Float[Tensor, "B actions"]:
         """Frames in [0, 1] to logits."""
@@ -50,18 +51,8 @@ class SmallCNN(NatureCNN):
     Mnih et al., "Playing Atari with Deep Reinforcement Learning", 2013, arXiv 1312.5602.
     """
 
-    def __init__(self, actions: int, frames: int = 4, size: int = 84) -> None:
-        nn.Module.__init__(self)
-        self.input_size = (frames, size, size)
-        self.features = nn.Sequential(
-            _initialised(nn.Conv2d(frames, 16, 8, stride=4)),
-            nn.ReLU(),
-            _initialised(nn.Conv2d(16, 32, 4, stride=2)),
-            nn.ReLU(),
-        )
-        cells = ((size // 4 - 3) // 2) ** 2
-        self.hidden = nn.Sequential(nn.Flatten(), _initialised(nn.Linear(32 * cells, 256)), nn.ReLU())
-        self.actor = _initialised(nn.Linear(256, actions), gain=0.01)
+    convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((16, 8, 4), (32, 4, 2))
+    width: ClassVar[int] = 256
 
 
 NETWORKS = {"nature": NatureCNN, "small": SmallCNN}
