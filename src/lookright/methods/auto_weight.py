@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lookright.batch import Batch
 from lookright.classifier import Classifier, Output
 from lookright.errors import InputError, require_between
+from lookright.methods.camal import CAMAL
 from lookright.methods.method import Method, Sum, Views, singles
 from lookright.methods.reach import backbone
 
@@ -21,13 +22,13 @@ class AutoWeight(Sum):
     """Multiplies all terms of a method by one factor, so that ‖∇θ guidance‖ = share · ‖∇θ task‖, θ the backbone.
 
     Norms are measured at the steps 0, 1, 2, 4, 8, 16, 32, and then every 32, each time by two backward passes more;
-    the factor is that of their exponential means. No weight is then to be found by hand, and the same share means the
+    the factor is that of their exponential means (on several devices, of the means over these). No weight is then to be found by hand, and the same share means the
     same for every method, model and task. The weight of the method itself no longer matters; those of its terms against
     each other do. The idea that gradients, not losses, are to be balanced is that of Chen et al., "GradNorm", ICML 2018
     (arXiv 1711.02257); ours has a fixed share and nothing to learn.
 
     Args:
-        method: any method that adds terms, or a sum of such.
+        method: any method that adds terms, or a sum of such; None is CAMAL().
         share: of the norm of the task's gradient.
 
     Attributes:
@@ -37,7 +38,8 @@ class AutoWeight(Sum):
         InputError: a negative share; the method owns the forward or adds no terms to the task.
     """
 
-    def __init__(self, method: Method, share: float = 0.3) -> None:
+    def __init__(self, method: Method | None = None, share: float = 0.3) -> None:
+        method = CAMAL() if method is None else method
         if all(type(single).guidance is Method.guidance for single in singles(method)):
             raise InputError(
                 f"{type(method).__name__} adds no loss to the task's, so nothing is to be weighed; try CAMAL."
@@ -47,6 +49,7 @@ class AutoWeight(Sum):
         self.share = share
         self.factor = 1.0
         self._norms: tuple[float, float] | None = None
+        self._is_due = False
         self._own: set[str] = set()
 
     def extra_repr(self) -> str:
@@ -72,12 +75,10 @@ class AutoWeight(Sum):
         """Multiply the method's own terms."""
         terms = super().balance(classifier, task, terms)
         own = [terms[name] for name in terms if name in self._own]
-        if self.training and self._is_measured() and own:
+        self._is_due |= self.step % 32 == 0 or self.step & (self.step - 1) == 0
+        if self.training and self._is_due and own:
             self._measure(classifier, task, torch.stack(own).sum())
         return {name: self.factor * term if name in self._own else term for name, term in terms.items()}
-
-    def _is_measured(self) -> bool:
-        return self._norms is None or self.step % 32 == 0 or self.step & (self.step - 1) == 0
 
     def _measure(self, classifier: Classifier, task: Tensor, guidance: Tensor) -> None:
         weights = backbone(classifier)
@@ -91,17 +92,17 @@ class AutoWeight(Sum):
             before = self._norms
             task_norm = MEMORY * before[0] + (1 - MEMORY) * task_norm
             guidance_norm = MEMORY * before[1] + (1 - MEMORY) * guidance_norm
-        self._norms = (task_norm, guidance_norm)
+        self._is_due, self._norms = False, (task_norm, guidance_norm)
         self.factor = self.share * task_norm / guidance_norm
 
     def get_extra_state(self) -> dict[str, Any]:
         """With the norms that the factor comes from."""
-        return super().get_extra_state() | {"norms": self._norms, "factor": self.factor}
+        return super().get_extra_state() | {"norms": self._norms, "factor": self.factor, "is_due": self._is_due}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Go on with these norms."""
         super().set_extra_state(state)
-        self._norms, self.factor = state["norms"], state["factor"]
+        self._norms, self.factor, self._is_due = state["norms"], state["factor"], state["is_due"]
 
 
 def _gradient_norm(loss: Tensor, weights: list[nn.Parameter]) -> Tensor:
