@@ -22,10 +22,10 @@ class AutoWeight(Sum):
     """Multiplies all terms of a method by one factor, so that ‖∇θ guidance‖ = share · ‖∇θ task‖, θ the backbone.
 
     Norms are measured at the steps 0, 1, 2, 4, 8, 16, 32, and then every 32, each time by two backward passes more;
-    the factor is that of their exponential means (on several devices, of the means over these). No weight is then to be found by hand, and the same share means the
-    same for every method, model and task. The weight of the method itself no longer matters; those of its terms against
-    each other do. The idea that gradients, not losses, are to be balanced is that of Chen et al., "GradNorm", ICML 2018
-    (arXiv 1711.02257); ours has a fixed share and nothing to learn.
+    the factor is that of their exponential means (on several devices, of the means over these). No weight is then to be
+    found by hand, and the same share means the same for every method, model and task. The weight of the method itself
+    no longer matters; those of its terms against each other do. That gradients, not losses, are to be balanced is the
+    idea of Chen et al., "GradNorm", ICML 2018 (arXiv 1711.02257); ours has a fixed share and nothing to learn.
 
     Args:
         method: any method that adds terms, or a sum of such; None is CAMAL().
