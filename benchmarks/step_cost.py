@@ -72,7 +72,7 @@ def guided(method: Method) -> Contender:
 
 
 def every_method() -> dict[str, Method]:
-    """With its defaults, each after 32 steps or its warm-up: in the first steps some methods measure more than later."""
+    """With its defaults, after 32 steps or its warm-up: in the first steps some methods measure more than later."""
     kinds = [getattr(methods, name) for name in class_names(Method) if hasattr(methods, name)]
     built = {kind.__name__: kind() for kind in kinds}
     for method in built.values():
