@@ -35,7 +35,10 @@ def test_methods_can_be_summed():
     [
         ({"method": "CAMEL"}, r"No method 'CAMEL'. Do you mean CAMAL\? Expected .*CAMAL.*ERM"),
         ({"protocol": "Shrtcut"}, r"No protocol 'Shrtcut'. Do you mean Shortcut\? Expected"),
-        ({"mask_control": "Invert"}, r"No mask control 'Invert'. Do you mean Inverted\? Expected Inverted"),
+        (
+            {"mask_control": "Invert"},
+            r"No mask control 'Invert'. Do you mean Inverted\? Expected Boxed, Dilated, Inverted",
+        ),
         ({"method": {"class_path": "CAMAL", "init_args": {"wieght": 1}}}, "wieght"),
         ({"epoch": 3}, "epoch"),
         ({"epochs": "three"}, "three"),

@@ -3,6 +3,7 @@
 from lookright.data.contact_sheet import contact_sheet
 from lookright.data.dataset import Augmentation, Collate, ImageDataset, ShuffledBatches
 from lookright.data.mask_controls import Inverted, MaskControl, RandomImage, Uniform
+from lookright.data.mask_faults import Boxed, Dilated, Shifted, Shrunk
 from lookright.data.protocols import (
     GivenSplits,
     LeaveOneDomainOut,
@@ -18,7 +19,9 @@ from lookright.data.table import class_names, read_table
 
 __all__ = [
     "Augmentation",
+    "Boxed",
     "Collate",
+    "Dilated",
     "GivenSplits",
     "ImageDataset",
     "Inverted",
@@ -30,7 +33,9 @@ __all__ = [
     "RandomImage",
     "Sample",
     "Samples",
+    "Shifted",
     "Shortcut",
+    "Shrunk",
     "ShuffledBatches",
     "TrainOnOneDomain",
     "Uniform",

@@ -63,7 +63,7 @@ class Inverted(MaskControl):
 
 
 def _inverted(index: int, image: Tensor, mask: Tensor) -> Tensor:
-    return torch.cat([_one(mask) - mask[:1], mask[1:]])
+    return torch.cat([full_value(mask) - mask[:1], mask[1:]])
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Uniform(MaskControl):
 
 
 def _full(index: int, image: Tensor, mask: Tensor) -> Tensor:
-    return torch.cat([torch.full_like(mask[:1], _one(mask)), mask[1:]])
+    return torch.cat([torch.full_like(mask[:1], full_value(mask)), mask[1:]])
 
 
-def _one(mask: Tensor) -> int:
-    """The value that says evidence: masks are bytes or floats."""
+def full_value(mask: Tensor) -> int:
+    """The value that says evidence and nothing else: masks are bytes or floats."""
     return 1 if mask.is_floating_point() else 255

@@ -5,6 +5,7 @@ from lookright.methods.adl import ADL
 from lookright.methods.aim import AIM
 from lookright.methods.align import ALIGN
 from lookright.methods.alternating import Alternating
+from lookright.methods.auto_weight import AutoWeight
 from lookright.methods.background_swap import BackgroundSwap
 from lookright.methods.camal import CAMAL
 from lookright.methods.care import CARE
@@ -69,6 +70,7 @@ __all__ = [
     "SAGE",
     "SGT",
     "Alternating",
+    "AutoWeight",
     "BackgroundSwap",
     "DivisiveDecisions",
     "EnergyGuidance",

@@ -134,6 +134,18 @@ class Method(nn.Module):
         """
         return {}
 
+    def balance(
+        self, classifier: Classifier, task: Float[Tensor, ""], terms: dict[str, Float[Tensor, ""]]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The guidance's terms in another proportion to the task's loss.
+
+        Args:
+            classifier: what is trained.
+            task: its loss.
+            terms: what `guidance` returned, of all methods of a sum.
+        """
+        return terms
+
     def forward(self, classifier: Classifier, batch: Batch, task: Task = cross_entropy) -> Loss:
         """Images and views through the model once, the task, weighed image by image, and the guidance.
 
@@ -162,7 +174,7 @@ class Method(nn.Module):
                 'lookright.tasks, or give your criterion reduction="none".'
             )
         loss = (self.weigh(classifier, output, batch) * loss).mean()
-        return Loss({"task": loss} | self.guidance(classifier, output, batch, views))
+        return Loss({"task": loss} | self.balance(classifier, loss, self.guidance(classifier, output, batch, views)))
 
     def first(self) -> tuple["Method", int] | None:
         """A training that a run does before its own, from the same weights: its method and epochs; None: there is none.
@@ -237,7 +249,7 @@ class Sum(Method):
 
     def __init__(self, methods: list[Method]) -> None:
         super().__init__()
-        unfolded = [part for method in methods for part in (method.members if isinstance(method, Sum) else [method])]
+        unfolded = [part for method in methods for part in (method.members if type(method) is Sum else [method])]
         for method in unfolded:
             if owns_forward(method):
                 raise InputError(
@@ -317,6 +329,14 @@ class Sum(Method):
                 terms[name] = term
         return terms
 
+    def balance(
+        self, classifier: Classifier, task: Float[Tensor, ""], terms: dict[str, Float[Tensor, ""]]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """One after the other."""
+        for method in self.members:
+            terms = method.balance(classifier, task, terms)
+        return terms
+
 
 def require_classes(method: Method, output: Output, label: Tensor) -> None:
     """Refuse a task that does not name one of two or more classes for each image.
@@ -354,14 +374,20 @@ def changes_forward(method: Method) -> bool:
     """Whether the model is trained on other images or features than it is given."""
     return any(
         owns_forward(part) or type(part).alter is not Method.alter or type(part).edit is not Method.edit
-        for part in (method.members if isinstance(method, Sum) else [method])
+        for part in singles(method)
     )
 
 
 def has_views(method: Method) -> bool:
     """Whether the model is also given altered copies of images."""
-    parts = method.members if isinstance(method, Sum) else [method]
-    return any(type(part).views is not Method.views for part in parts)
+    return any(type(part).views is not Method.views for part in singles(method))
+
+
+def singles(method: Method) -> Iterable[Method]:
+    """The method, or those that a sum is made of."""
+    if not isinstance(method, Sum):
+        return [method]
+    return [single for part in method.members for single in singles(part)]
 
 
 def split_by_decay(group: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -263,7 +263,8 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 explained, target_logit = decision(settings.guided, output, value, action)
                 task_weight = method.weigh(classifier, output, batch)
                 terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
-                terms |= method.guidance(classifier, explained, {**batch, "label": target_logit})
+                guidance = method.guidance(classifier, explained, {**batch, "label": target_logit})
+                terms |= method.balance(classifier, torch.stack(list(terms.values())).sum(), guidance)
 
                 loss = torch.stack(list(terms.values())).sum()
                 if not loss.isfinite():

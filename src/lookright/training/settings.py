@@ -28,7 +28,8 @@ class ImageSettings(Group):
         mask_share: share of the masked training images that keep their mask, drawn by the seed.
         balance: draw them, with replacement, so that each `class`, `group` or `class_and_domain` comes up alike; None
             takes every image once an epoch.
-        mask_control: wrong masks on purpose, for training images only: `Inverted`, `RandomImage` or `Uniform`.
+        mask_control: other masks on purpose, for training images only: wrong ones (`Inverted`, `RandomImage`,
+            `Uniform`) or bad ones (`Shifted`, `Dilated`, `Shrunk`, `Boxed`).
         random_labels: the training images get one another's labels, drawn by the seed: the control that
             `lookright.training.map_similarity` compares a run with. Select the `last` weights, since no validation
             image tells which are best.
