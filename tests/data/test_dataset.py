@@ -68,11 +68,11 @@ def test_a_crop_lies_within_the_image_and_keeps_enough_of_it(height, width, leas
 
 
 def test_the_part_is_resized_as_torchvision_does(read):
-    (image, mask), change = read[1][0], Change((3, 5, 30, 20), mirrored=True)
+    (image, mask), change = read[1][0], Change((3, 5, 25, 20), mirrored=True)
     mask = tv_tensors.Mask(torch.ones(1, *image.shape[1:], dtype=torch.uint8).triu_())
-    expected = v2.functional.hflip(v2.functional.resized_crop(image, 3, 5, 30, 20, [16, 16]))
+    expected = v2.functional.hflip(v2.functional.resized_crop(image, 3, 5, 25, 20, [16, 16]))
     assert torch.equal(change.moved(image.as_subclass(torch.Tensor), 16, v2.functional.resize_image), expected)
-    expected = v2.functional.hflip(v2.functional.resized_crop(mask, 3, 5, 30, 20, [16, 16]))
+    expected = v2.functional.hflip(v2.functional.resized_crop(mask, 3, 5, 25, 20, [16, 16]))
     assert torch.equal(change.moved(mask.as_subclass(torch.Tensor), 16, v2.functional.resize_mask), expected)
 
 

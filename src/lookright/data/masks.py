@@ -36,11 +36,12 @@ def planes(pixels: Pixels, kind: Kind, name: str) -> Shaped[np.ndarray, "P H W"]
     # Each number's meaning is found once, and looked up at every pixel.
     is_bytes = values.dtype == np.uint8
     numbers, places = (np.arange(256), values) if is_bytes else np.unique(values, return_inverse=True)
-    meanings = np.array([kind.values.get(number, kind.other) or "strange" for number in numbers.tolist()])
-    strange = numbers[meanings == "strange"]
-    if len(strange) and (unknown := (meanings == "strange")[places]).any():
+    places = places.reshape(values.shape)  # which NumPy 1 flattens
+    meanings = np.array([kind.values.get(number) or kind.other or "strange" for number in numbers.tolist()])
+    strange = meanings == "strange"
+    if strange.any() and strange[places].any():
         known = ", ".join(f"{number} {meaning}" for number, meaning in kind.values.items())
-        first = values[unknown].min()
+        first = values[strange[places]].min()
         raise InputError(
             f"Mask {name!r} has the value {first:g}, and the folder's masks are read as {kind.name} ({known}). "
             f"Say what it means in {FILE} beside labels.csv: 'values: {{{first:g}: evidence}}', with the others."
