@@ -124,7 +124,7 @@ class Columns:
             trained = table["image"][table["split"] == "train"]
         wanted = {image: scores.by_image[image] for image in trained if image in scores.by_image}
         labels = dict(zip(table["image"], table["label"], strict=True))
-        return as_json({"images": choose(wanted, labels, masked, MOST_ASKED_FOR), "enough": ENOUGH})
+        return as_json({"images": choose(wanted, labels, masked, MOST_ASKED_FOR)})
 
 
 def _rounded(value: float | None) -> float | None:

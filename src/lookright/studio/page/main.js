@@ -106,7 +106,7 @@ async function teach() {
   const found = await get("teach", { run: state.run });
   state.teach = new Map(found.images.map((image, place) => [image, place]));
   $("note").textContent = found.images.length
-    ? `First come ${found.images.length} images without a mask that stand for many others of their label, label by label. ${found.enough}`
+    ? `First come ${found.images.length} images without a mask that stand for many others of their label. Where it was measured, they taught about as much as images at random; "Train" says how many may be enough.`
     : "No image without a mask is scored yet.";
 }
 
