@@ -1,6 +1,9 @@
 """A folder goes out to other tools and comes back as it was."""
 
+import base64
+import io
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ from lookright.cli import main
 from lookright.data.convert import convert
 from lookright.data.export import annotated_folder, export
 from lookright.data.formats import WRITERS, coco, label_studio
-from lookright.data.formats.annotated import run_counts, runs
+from lookright.data.formats.annotated import Annotated, run_counts, runs
 from lookright.errors import InputError
 
 CAT = np.zeros((6, 9), bool)
@@ -114,8 +117,43 @@ def test_soft_masks_are_pre_annotations_where_they_are_half_or_more(folder, tmp_
     assert '<Label value="cat"/>' in paths[1].read_text()
 
 
+def unpacked(binary):
+    """As `fiftyone` reads the pixels of a label."""
+    return np.load(io.BytesIO(zlib.decompress(base64.b64decode(binary["$binary"]["base64"])))).tolist()
+
+
+def test_fiftyone_gets_labels_splits_and_masks(folder):
+    (path,) = export(folder, "fiftyone")
+    dataset = json.loads(path.read_text())
+    assert set(dataset["sample_fields"]) == {"label", "evidence"}
+    told = [(one["filepath"], one["label"]["label"], one["tags"]) for one in dataset["samples"]]
+    assert told[0] == ("images/a/1.png", "cat", ["train"])
+    assert told[1] == ("images/b/1.png", "dog", ["test"])
+    masks = [unpacked(one["evidence"]["mask"]) if "evidence" in one else None for one in dataset["samples"]]
+    assert masks == [(CAT + 2 * BORDER).tolist(), (DOG * 1).tolist(), (DOG * 0).tolist(), None]
+    assert dataset["mask_targets"]["evidence"] == {"1": "evidence", "2": "ignore"}
+
+
+def test_fiftyone_gets_maps_as_heatmaps(folder):
+    shares = np.linspace(0, 1, 54).reshape(6, 9)
+    images = [Annotated(folder / "images/a/1.png", {"dog": shares}, label="dog")]
+    (path,) = export(folder, "fiftyone_predictions", images=images)
+    (sample,) = json.loads(path.read_text())["samples"]
+    assert (sample["prediction"]["_cls"], sample["prediction"]["label"]) == ("Classification", "dog")
+    assert sample["map"]["_cls"] == "Heatmap"
+    assert np.allclose(np.array(unpacked(sample["map"]["map"])) / 255, shares, atol=0.5 / 255)
+
+
+def test_samples_are_those_of_fiftyone(folder):
+    fiftyone = pytest.importorskip("fiftyone", reason="fiftyone is not installed")
+    (path,) = export(folder, "fiftyone")
+    samples = [fiftyone.Sample.from_dict(each) for each in json.loads(path.read_text())["samples"]]
+    assert [sample.label.label for sample in samples] == ["cat", "dog", "dog", "dog"]
+    assert np.array_equal(samples[0].evidence.mask, CAT + 2 * BORDER)
+
+
 def test_unknown_formats_and_images_elsewhere_are_refused(folder):
-    with pytest.raises(InputError, match="expected one of coco, label_studio, label_studio_predictions, cvat"):
+    with pytest.raises(InputError, match="expected one of coco, label_studio, label_studio_predictions, cvat,"):
         export(folder, "voc")
     (folder.parent / "outside.png").write_bytes((folder / "images/a/1.png").read_bytes())
     (folder / "labels.csv").write_text("image,label\n../outside.png,cat\n")

@@ -101,11 +101,11 @@ def convert(source: Path, out: Path, format: str | None = None, several: Literal
 
 
 def export(folder: Path, format: str, out: Path | None = None, run: Path | None = None, map: str | None = None) -> None:
-    """Write a folder for COCO, Label Studio (also as pre-annotations) or CVAT: its masks, or where a run looked.
+    """Write a folder for COCO, Label Studio, CVAT or FiftyOne: its masks, or where a run looked.
 
     Args:
         folder: with labels.csv; for a run, any folder of images.
-        format: coco, label_studio, label_studio_predictions or cvat.
+        format: coco, label_studio, label_studio_predictions, cvat, fiftyone or fiftyone_predictions.
         out: the file to write; by default in the folder, where the names of images lead from.
         run: directory of a run whose classes and maps are written in place of labels and masks.
         map: such as grad_cam or layer_cam; by default what the run's settings say.

@@ -97,8 +97,8 @@ def recoloured(images: Shaped[Tensor, "B 3 H W"], colours: Sequence[Sequence[flo
     # One by one: batches of so small matrices take longer.
     for image, scale, shift, into in zip(images.flatten(2), scales, shifts, out, strict=True):
         pixels = image.to(torch.float32)
-        torch.addmm(shift @ pixels.mean(1, keepdim=True), scale, pixels, out=into)
-    return out.clamp_(0, 255).view(images.shape)
+        torch.addmm(shift @ pixels.mean(1, keepdim=True), scale, pixels, out=into).clamp_(0, 255)
+    return out.view(images.shape)
 
 
 _GREY = torch.tensor([[0.299, 0.587, 0.114]]).expand(3, 3)
@@ -187,10 +187,13 @@ class Collate:
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Values (B, C, H, W) up to 255 to the model's input; colour becomes grey where the model has one channel."""
+        """Values (B, C, H, W) up to 255 to the model's input; colour becomes grey where the model has one channel.
+
+        Floats are overwritten.
+        """
         if self.mean.shape[1] == 1 and image.shape[1] == 3:
             image = rgb_to_grayscale(image)
-        return image.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
+        return image.to(torch.float32).sub_(self.mean).div_(self.std)
 
     def __call__(self, samples: list[dict]) -> Batch:
         """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""

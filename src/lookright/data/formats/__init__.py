@@ -5,6 +5,7 @@ from lookright.data.formats import (
     coco,
     cvat,
     dicom,
+    fiftyone,
     fixations,
     imagenet_s,
     items,
@@ -31,7 +32,11 @@ FORMATS: dict[str, Format] = {
 }
 
 WRITERS: dict[str, Writer] = {
-    each.name: each for each in (coco.WRITER, label_studio.WRITER, label_studio.PREDICTIONS, cvat.WRITER)
+    each.name: each
+    for each in (
+        *(coco.WRITER, label_studio.WRITER, label_studio.PREDICTIONS, cvat.WRITER),
+        *(fiftyone.WRITER, fiftyone.PREDICTIONS),
+    )
 }
 
 __all__ = ["FORMATS", "WRITERS", "Annotated", "Format", "Writer", "annotated_items"]
