@@ -1,6 +1,7 @@
 """What the page shows of a run, and trains: one small run for all tests of this file."""
 
 import io
+import shutil
 import time
 
 import numpy as np
@@ -222,6 +223,22 @@ def test_two_runs_are_compared(studio_of, page_of, bare, trained):
     assert found["judged"][1] == 0
     assert found["looked"][1] == 0
     assert found["judged"][0] is None
+
+
+def test_runs_that_an_earlier_page_trained_are_shown_again(studio_of, page_of, bare, trained):
+    runs = bare / ".studio/runs"
+    for number in ("0001", "0002", "0003"):
+        shutil.copytree(trained.directory, runs / number)
+    (runs / "0002/model.safetensors").write_bytes(b"none")
+    (runs / "0004").mkdir()  # of a training that was ended
+    named = load_run(trained.directory)
+    with pytest.warns(UserWarning, match="0002.* is not shown"):
+        studio = studio_of(bare, runs={"one": named, "other": named})
+    shown = page_of(studio).get("api/folder").json["runs"]
+    assert [run["name"] for run in shown] == ["one", "trained 0001", "trained 0003", "other"]
+    with pytest.warns(UserWarning, match="0002"):
+        again = studio_of(bare, runs={"again": load_run(runs / "0003")})
+    assert [scores.name for scores in again.runs] == ["again", "trained 0001"]
 
 
 def test_a_segmenter_that_is_none_is_told(bare):

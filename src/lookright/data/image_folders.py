@@ -1,8 +1,10 @@
 """Folders whose names tell labels, domains or splits, as native folders; DomainBed's data sets come so."""
 
 import hashlib
+import posixpath
 import tarfile
 import warnings
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import pandas as pd
@@ -35,12 +37,7 @@ def read_image_folders(folder: Path) -> pd.DataFrame:
     """
     if not folder.is_dir():
         raise InputError(f"No folder {str(folder)!r}. Expected a folder with the layout {LAYOUTS}.")
-    found = [path.relative_to(folder) for depth in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(depth))]
-    images = [
-        path
-        for path in found
-        if path.suffix.lower() in IMG_EXTENSIONS and not any(part.startswith(".") for part in path.parts)
-    ]
+    images = _images_in(folder)
     if not images:
         raise InputError(f"No image in {str(folder)!r}. Expected labels.csv, or images with the layout {LAYOUTS}.")
     _require_images_alone(folder, images)
@@ -69,6 +66,44 @@ def index_image_folders(folder: Path) -> pd.DataFrame:
     return table
 
 
+def unlisted_images(folder: Path, table: pd.DataFrame) -> list[str]:
+    """Images of a native folder that its table names neither as image nor as mask, and that do not look like masks.
+
+    Those whose names are no text (UTF-8), which no table can name, are left out.
+    """
+    masks = table.get("mask", ())
+    named = {
+        posixpath.normpath(name.strip()) for cell in (*table["image"], *masks) for name in (cell, *cell.split(";"))
+    }
+    images = _images_in(folder)
+    new = [path for path in images if path.as_posix() not in named and _is_text(path)]
+    stems = {path.with_suffix("") for path in images} if new else set()
+    return [path.as_posix() for path in new if not _is_like_mask(path, stems)]
+
+
+def rows_of(unlisted: Sequence[str], folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows for unlisted images, where folders tell what the table says of every image that it lists.
+
+    Returns:
+        `image`, `label`, and `split` or `domain` where the table has them, of the images that lie as deep as the listed
+        ones; no row where the listed ones do not lie equally deep, or the table says anything else than their folders.
+    """
+    listed = [Path(image) for image in table["image"]]
+    depths = {len(path.parts) for path in listed if not path.is_absolute()}
+    new = [path for path in map(Path, unlisted) if {len(path.parts)} == depths]
+    none = pd.DataFrame({"image": [], "label": []})
+    if not new or any(path.is_absolute() for path in listed):
+        return none
+    try:
+        told = _with_outer(folder, [*listed, *new])
+    except InputError:
+        return none
+    names = [name for name in ("label", "split", "domain") if name in table]
+    fits = set(names) == set(told.columns) - {"image"}
+    fits = fits and told[names].head(len(listed)).to_numpy().tolist() == table[names].to_numpy().tolist()
+    return told.iloc[len(listed) :] if fits else none
+
+
 def as_sentence(table: pd.DataFrame, folder: Path) -> str:
     """What an indexed folder holds.
 
@@ -83,18 +118,37 @@ def as_sentence(table: pd.DataFrame, folder: Path) -> str:
 
 def _require_images_alone(folder: Path, images: list[Path]) -> None:
     """Refuse names that are no text, and what looks like masks."""
-    known = {path.with_suffix("") for path in images}
+    stems = {path.with_suffix("") for path in images}
     for path in images:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise InputError(f"The name of {str(path)!r} in {str(folder)!r} is no text (UTF-8). Rename it.") from None
-        named = MASK.match(path.stem)
-        if path.parts[0].lower() in MASK_FOLDERS or (named and path.with_name(named["image"]) in known):
+        if not _is_text(path):
+            raise InputError(f"The name of {str(path)!r} in {str(folder)!r} is no text (UTF-8). Rename it.")
+        if _is_like_mask(path, stems):
             raise InputError(
                 f"{str(folder / path)!r} looks like a mask, and folders do not tell whose. Write labels.csv with the "
                 "columns image, label and mask, or try 'lookright data convert'."
             )
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images at most three folders deep, those that lie deepest last."""
+    found = [path.relative_to(folder) for depth in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(depth))]
+    return [
+        path
+        for path in found
+        if path.suffix.lower() in IMG_EXTENSIONS and not any(part.startswith(".") for part in path.parts)
+    ]
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_like_mask(path: Path, stems: Set[Path]) -> bool:
+    named = MASK.match(path.stem)
+    return path.parts[0].lower() in MASK_FOLDERS or (named is not None and path.with_name(named["image"]) in stems)
 
 
 def _with_outer(folder: Path, images: list[Path]) -> pd.DataFrame:

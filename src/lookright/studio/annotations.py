@@ -3,17 +3,16 @@
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from lookright.data.images import ORIENTATION, mask_pixels, read_header, turned
@@ -21,7 +20,7 @@ from lookright.data.mask_pixels import Channel
 from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.studio.drawing import EVIDENCE, IGNORE, NUISANCE, Codes
-from lookright.studio.folder import HISTORY, OWN, StudioFolder
+from lookright.studio.folder import HISTORY, StudioFolder
 
 DRAWN = Path("masks", "drawn")
 """Where masks lie in the folder, by annotator."""
@@ -30,7 +29,6 @@ KEPT = 100
 """Former masks of each image and annotator."""
 
 CELLS = ("mask", "mask_value", "mask_ignore", "mask_polarity", "annotator")
-PATIENCE = 10.0
 
 
 class Outdated(Exception):
@@ -110,7 +108,7 @@ class Annotations:
             InputError: see `read`, and what `change` raises.
             OSError: it cannot be written; nothing is changed.
         """
-        with self._one_at_a_time():
+        with self.folder.writing():
             before = self.read(image, annotator)
             if version != before.version:
                 raise Outdated(before.version)
@@ -130,7 +128,7 @@ class Annotations:
             Outdated: the mask has another version by now.
             InputError: there is none to go back to.
         """
-        with self._one_at_a_time():
+        with self.folder.writing():
             before = self.read(image, annotator)
             if version != before.version:
                 raise Outdated(before.version)
@@ -155,8 +153,10 @@ class Annotations:
         """Who has drawn a mask of which image."""
         found: dict[str, list[str]] = {}
         drawn = self.folder.inside(self.folder.root / DRAWN)
+        if not drawn.is_dir():
+            return found
         names = {mask_name(image): image for image in self.folder.table["image"]}
-        for place in sorted(drawn.iterdir()) if drawn.is_dir() else ():
+        for place in sorted(drawn.iterdir()):
             for file in sorted(place.rglob("*.png")) if _is_name(place.name) and not place.is_symlink() else ():
                 image = names.get(file.relative_to(place).as_posix())
                 if image is not None:
@@ -245,16 +245,6 @@ class Annotations:
                 cells["mask_weight"] = "1"
             self.folder.set_cells(image, cells)
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        own = self.folder.inside(self.folder.root / OWN)
-        own.mkdir(exist_ok=True)
-        try:
-            with FileLock(own / "lock", timeout=PATIENCE):
-                yield
-        except Timeout:
-            raise InputError(f"Another process is writing {str(self.folder.root)!r}. Try again.") from None
-
 
 def codes_of(planes: np.ndarray) -> Codes:
     """The numbers of a mask that was read: what is at least half evidence is evidence.
@@ -279,8 +269,7 @@ def mask_name(image: str) -> str:
     >>> mask_name("images/cat/1.jpg")
     'cat/1.jpg.png'
     """
-    parts = PurePosixPath(image).parts
-    return str(PurePosixPath(*(parts[1:] if parts[0] == "images" and len(parts) > 1 else parts))) + ".png"
+    return posixpath.normpath(image).removeprefix("images/") + ".png"
 
 
 def require_name(annotator: str) -> None:

@@ -45,9 +45,10 @@ class Studio:
         token: that every address begins with.
         port: that it is served at.
         annotator: the name that masks are drawn under until the page gives another.
-        runs: whose maps are shown, by the name that the page gives them.
+        runs: whose maps are shown, by the name that the page gives them, beside those that an earlier page trained.
         segmenter: the import path of a user's own, see `lookright.studio.proposals`.
         config: settings of the trainings that the page starts; None: those of the first run.
+        notice: that the page begins with.
 
     Raises:
         InputError: the segmenter cannot be imported.
@@ -62,18 +63,22 @@ class Studio:
         runs: Mapping[str, TrainedRun] | None = None,
         segmenter: str | None = None,
         config: Path | None = None,
+        notice: str = "",
     ) -> None:
         self.folder = folder
         self.token = token
         self.port = port
         self.annotations = Annotations(folder)
         self.findings = Findings(folder)
-        self.runs = [RunScores(name, run, folder) for name, run in (runs or {}).items()]
-        self.trainer = Trainer(folder, self.runs[0].run if self.runs else None, config, self._trained)
+        named = [RunScores(name, run, folder) for name, run in (runs or {}).items()]
+        self.trainer = Trainer(folder, named[0].run if named else None, config, self._trained)
+        former = [self._scores(run) for run in self.trainer.former([scores.run for scores in named])]
+        # The page sets the last run beside the first: one that was trained, unless two were named.
+        self.runs = [*named[:1], *former, *named[1:]]
         self.page = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
         places, proposals = Places(folder), Proposals(folder, self.runs, segmenter)
         self.answers: Answers = (
-            Columns(folder, annotator, self.annotations, places, self.runs, proposals).answers
+            Columns(folder, annotator, self.annotations, places, self.runs, proposals, notice).answers
             | Pictures(folder, self.annotations, proposals).answers
             | Annotating(folder, self.annotations, places, self.runs, proposals).answers
             | Background(self.annotations, self.findings, self.trainer, self.runs).answers
@@ -126,6 +131,8 @@ class Studio:
         return Response(path.read_bytes(), mimetype=TYPES[path.suffix])
 
     def _trained(self, run: TrainedRun) -> None:
-        scores = RunScores(f"trained {run.directory.name}", run, self.folder)
-        self.runs.append(scores)
-        scores.start()
+        self.runs.append(self._scores(run))
+        self.runs[-1].start()
+
+    def _scores(self, run: TrainedRun) -> RunScores:
+        return RunScores(f"trained {run.directory.name}", run, self.folder)

@@ -28,6 +28,7 @@ class Columns:
         places: of the annotators.
         runs: by their numbers; may grow.
         proposals: that the page can make.
+        notice: that the page begins with; empty for none.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Columns:
         places: Places,
         runs: Sequence[RunScores],
         proposals: Proposals,
+        notice: str = "",
     ) -> None:
         self._folder = folder
         self._annotator = annotator
@@ -45,6 +47,7 @@ class Columns:
         self._places = places
         self._runs = runs
         self._proposals = proposals
+        self._notice = notice
         self._between: dict[str, tuple[Score, Score, tuple[float, float]]] = {}
         self.answers: Answers = {
             ("GET", "api/folder"): self._table,
@@ -59,9 +62,10 @@ class Columns:
         return as_json(
             {
                 "name": self._folder.root.name,
+                "notice": self._notice,
                 "columns": columns
                 | {
-                    "has_mask": [bool(weight > 0) for weight in table["mask_weight"]],
+                    "has_mask": (table["mask_weight"] > 0).tolist(),
                     "annotators": [who.get(image, []) for image in table["image"]],
                 },
                 "annotator": self._annotator,

@@ -6,11 +6,13 @@ import io
 import posixpath
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -25,6 +27,9 @@ OWN = ".studio"
 
 HISTORY = Path("masks", ".history")
 LARGEST_PICTURE = 2000
+PATIENCE = 10.0
+"""Seconds that a process waits for another one that writes."""
+
 _QUALITY = 85
 
 
@@ -171,13 +176,50 @@ class StudioFolder:
             for line in self._lines_of(image, header, lines):
                 for name, value in cells.items():
                     line[header.index(name)] = value
-            path = self.root / "labels.csv"
-            former = self.inside(self.root / HISTORY) / "labels.csv"
-            former.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(former) as draft:
-                shutil.copyfile(path, draft)
-            with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([header, *lines])
+            self._write([header, *lines])
+
+    def add_rows(self, rows: pd.DataFrame) -> None:
+        """Write rows at the end of `labels.csv`, whose former text is kept in `masks/.history`.
+
+        Args:
+            rows: with columns of the table; its others are left empty.
+
+        Raises:
+            InputError: with them, the table could not be read; it stays as it was.
+            OSError: the file cannot be written.
+        """
+        with self.writing(), self._lock:
+            header, lines = self._lines()
+            added = rows.reindex(columns=header, fill_value="").to_numpy().tolist()
+            self._write([header, *lines, *added], try_first=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other processes from writing meanwhile.
+
+        Raises:
+            InputError: another one still writes after ten seconds.
+            OSError: the folder cannot be written.
+        """
+        own = self.inside(self.root / OWN)
+        own.mkdir(exist_ok=True)
+        try:
+            with FileLock(own / "lock", timeout=PATIENCE):
+                yield
+        except Timeout:
+            raise InputError(f"Another process is writing {str(self.root)!r}. Try again.") from None
+
+    def _write(self, lines: list[list[str]], try_first: bool = False) -> None:
+        path = self.root / "labels.csv"
+        former = self.inside(self.root / HISTORY) / "labels.csv"
+        former.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(former) as draft:
+            shutil.copyfile(path, draft)
+        with replacing(path) as draft:
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(lines)
+            if try_first:
+                read_table(draft.parent)
 
     def _lines(self) -> tuple[list[str], list[list[str]]]:
         with self.inside(self.root / "labels.csv").open(encoding="utf-8-sig", newline="") as file:

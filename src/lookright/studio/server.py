@@ -14,6 +14,7 @@ from lookright.errors import InputError
 from lookright.local_server import listening
 from lookright.studio.annotations import require_name
 from lookright.studio.app import Studio
+from lookright.studio.arrivals import join_arrivals
 from lookright.studio.folder import StudioFolder
 from lookright.training.run import load_run
 
@@ -46,8 +47,13 @@ def server_of(
     require_name(annotator)
     index_if_needed(folder)
     shown = StudioFolder(folder)
-    trained = {str(run): load_run(run) for run in runs}
-    server = listening(LOOPBACK, port, lambda port: Studio(shown, token, port, annotator, trained, segmenter, config))
+    named = {str(run): load_run(run) for run in runs}
+    notice = join_arrivals(shown)
+    if notice:
+        print(notice)
+    server = listening(
+        LOOPBACK, port, lambda port: Studio(shown, token, port, annotator, named, segmenter, config, notice)
+    )
     app = cast(Studio, server.app)
     return server, app, f"http://{LOOPBACK}:{server.port}/{token}/"
 

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from lookright.training.settings import instantiate, read_settings
 
 METHOD = "CAMAL"
 """Where the run whose settings are taken has a method that needs no masks."""
+
+MOST_FORMER = 5
+"""Runs of earlier pages that are shown, which are all held in memory."""
 
 _TAIL = 2000
 
@@ -32,6 +36,7 @@ class Trainer:
         self, folder: StudioFolder, settings: TrainedRun | None, config: Path | None, done: Callable[[TrainedRun], None]
     ) -> None:
         self._folder = folder
+        self._runs = folder.root / OWN / "runs"
         self._settings = settings
         self._config = config
         self._done = done
@@ -44,6 +49,26 @@ class Trainer:
         """`state` (not asked, running, done or failed), `text` (what it said last) and `progress` in [0, 1]."""
         return self._state | {"progress": self._progress()}
 
+    def former(self, known: Sequence[TrainedRun]) -> list[TrainedRun]:
+        """The last runs that an earlier page trained, oldest first; a warning tells which of them cannot be read.
+
+        Args:
+            known: that are not loaded once more.
+        """
+        places = {run.directory.resolve() for run in known}
+        found: list[TrainedRun] = []
+        for number in sorted(self._numbers(), reverse=True):
+            path = self._runs / f"{number:04}"
+            if len(found) == MOST_FORMER:
+                break
+            try:
+                weights = self._folder.inside(path / "model.safetensors")
+                if weights.exists() and path.resolve() not in places:
+                    found.append(load_run(path))
+            except (InputError, OSError) as error:
+                warnings.warn(f"The run {str(path)!r} is not shown: {error}", stacklevel=2)
+        return found[::-1]
+
     def start(self) -> None:
         """Train, unless that is going on.
 
@@ -55,9 +80,8 @@ class Trainer:
                 return
             if not (self._folder.table["mask_weight"] > 0).any():
                 raise InputError("No image has a mask yet. Draw some first.")
-            runs = self._folder.inside(self._folder.root / OWN / "runs")
-            runs.mkdir(parents=True, exist_ok=True)
-            self._out = runs / f"{1 + max((int(path.name) for path in runs.glob('[0-9]*')), default=0):04}"
+            self._folder.inside(self._runs).mkdir(parents=True, exist_ok=True)
+            self._out = self._runs / f"{1 + max(self._numbers(), default=0):04}"
             command = self.command(self._out)
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -84,6 +108,9 @@ class Trainer:
             options += ["--protocol", "WithinDomain"]
         options += ["--data", str(self._folder.root), "--out", str(out), "--evaluate", "false"]
         return [sys.executable, "-m", "lookright.cli", "train", *options]
+
+    def _numbers(self) -> list[int]:
+        return [int(path.name) for path in self._runs.glob("[0-9]*") if path.name.isdecimal()]
 
     def _wait(self, process: "subprocess.Popen[str]", out: Path) -> None:
         said = process.communicate()[1][-_TAIL:]

@@ -8,7 +8,7 @@ async function answer(response) {
   throw new (response.status === 409 ? Outdated : Error)(said.error);
 }
 
-const address = (name, query = {}) => `api/${name}?${new URLSearchParams(query)}`;
+const address = (name, query) => `api/${name}${query ? `?${new URLSearchParams(query)}` : ""}`;
 
 export const picture = (name, query) => address(name, query);
 

@@ -359,6 +359,7 @@ async function start() {
   $("annotator").value = found.annotator;
   $("enough").textContent = found.enough;
   state.has_segmenter = found.has_segmenter;
+  say(found.notice);
   showRuns(found.runs);
   arrange(state.items.find((item) => item.image === found.places[annotator()]));
   $("grid").focus();
