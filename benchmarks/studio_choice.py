@@ -8,13 +8,16 @@ measured.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import get_num_threads
 
 from lookright.data.mask_pixels import FILE
 from lookright.data.table import mask_files, read_table
+from lookright.run_directory.environment import processor
 from lookright.statistics import paired_difference
 from lookright.studio.folder import StudioFolder
 from lookright.studio.scores import RunScores
@@ -53,13 +56,13 @@ def asked_for(plain: TrainedRun, data: Path, counts: list[int]) -> list[list[str
     """The images with a mask after each round of the page's requests."""
     scores = RunScores("plain", plain, StudioFolder(data))
     table = read_table(data)
-    candidates = table["image"][(table["split"] == "train") & (table["mask_weight"] > 0)]
-    by_image = {image: scores.of(image) for image in candidates}
+    candidates = table[(table["split"] == "train") & (table["mask_weight"] > 0)]
+    labels = dict(zip(candidates["image"], candidates["label"], strict=True))
+    by_image = {image: scores.of(image) for image in labels}
     found: list[list[str]] = [[]]
     for count in counts:
         masked = found[-1]
-        alignment = {image: scores.alignment[image] for image in masked}
-        found.append(masked + choose(by_image, alignment, set(masked), count - len(masked)))
+        found.append(masked + choose(by_image, labels, set(masked), count - len(masked)))
     return found[1:]
 
 
@@ -85,7 +88,7 @@ def measure(data: Path, out: Path, seeds: int, counts: list[int], settings: dict
                 for split, values in evaluate_run(run)["splits"].items():
                     measured = {name: values[name] for name in SCORES}
                     rows.append({"seed": seed, "chosen by": way, "masks": count, "split": split} | measured)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(device=f"{os.cpu_count()} cores of {processor()}, threads: {get_num_threads()}")
 
 
 def summary(table: pd.DataFrame) -> str:

@@ -7,13 +7,14 @@ import numpy as np
 from werkzeug.wrappers import Request, Response
 
 from lookright.studio.annotations import Annotations
+from lookright.studio.enough import ENOUGH
 from lookright.studio.folder import StudioFolder
 from lookright.studio.places import Places
 from lookright.studio.proposals import Proposals
 from lookright.studio.request import run_of
 from lookright.studio.response import Answers, as_json
 from lookright.studio.scores import RunScores, Score, disagreement
-from lookright.studio.teaching import ENOUGH, choose
+from lookright.studio.teaching import choose
 
 MOST_ASKED_FOR = 200
 
@@ -114,7 +115,7 @@ class Columns:
         return known[2]
 
     def _teach(self, request: Request) -> Response:
-        """The images that the model asks for."""
+        """The images to draw masks for, best first."""
         table = self._folder.table
         masked = set(table["image"][table["mask_weight"] > 0])
         scores = self._proposals.run(run_of(request))
@@ -122,7 +123,8 @@ class Columns:
         if "split" in table and (table["split"] == "train").any():
             trained = table["image"][table["split"] == "train"]
         wanted = {image: scores.by_image[image] for image in trained if image in scores.by_image}
-        return as_json({"images": choose(wanted, scores.alignment, masked, MOST_ASKED_FOR), "enough": ENOUGH})
+        labels = dict(zip(table["image"], table["label"], strict=True))
+        return as_json({"images": choose(wanted, labels, masked, MOST_ASKED_FOR)})
 
 
 def _rounded(value: float | None) -> float | None:

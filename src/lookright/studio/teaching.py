@@ -1,101 +1,109 @@
-"""Which images without a mask the model asks for: unsure, looking elsewhere, unlike those with one."""
+"""Which images to draw masks for next: those that stand for many others of their label, and each for others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lookright.studio.scores import Score
 
-ENOUGH = (
-    "It is not known how many masks are enough: how the results of lookright's methods grow with the number of masks "
-    "has not been measured. Train now and then, and go on while the change on held-out images is worth the work."
-)
-_WIDTH = 0.2
+NEAREST = 20
+"""Images whose mean similarity to an image says how typical it is."""
+
+MOST_COMPARED = 2000
+"""Images of a label that are compared with each other; of more, evenly spaced ones are."""
 
 
-def need(
-    probability: Float[np.ndarray, "n K"],
-    embedding: Float[np.ndarray, "n D"],
-    alignment: Float[np.ndarray, " n"],
-) -> Float[np.ndarray, " n"]:
-    """How much an image asks for a mask: (1 − expected alignment) · uncertainty, in [0, 1].
+def typicality(embedding: Float[np.ndarray, "n D"]) -> Float[np.ndarray, " n"]:
+    """The mean cosine similarity of each image to the 20 others nearest to it; 0 for one alone.
 
-    Uncertainty is the entropy of the prediction over log K, at least 0.05, since a model that learned a shortcut is
-    sure of it. The alignment of an image without a mask is expected to be that of masked images that the model finds
-    similar: their mean, weighted by exp((cosine − 1) / 0.2), together with 0.5 at the weight of one of cosine 0.8.
-
-    Args:
-        probability: of each class.
-        embedding: of each image.
-        alignment: the share of attention in the mask; NaN where there is none.
+    Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (ICML 2022),
+    equation 4, with cosines in place of inverse distances.
     """
-    p = np.clip(probability.astype(float), 1e-7, 1)
-    entropy = -(p * np.log(p)).sum(1) / np.log(max(p.shape[1], 2))
-    known = np.flatnonzero(np.isfinite(alignment))
-    direction = _directions(embedding)
-    weight = np.exp((direction @ direction[known].T - 1) / _WIDTH)
-    prior = np.exp(-1.0)
-    expected = (weight @ alignment[known] + 0.5 * prior) / (weight.sum(1) + prior)
-    return (1 - expected) * np.clip(entropy, 0.05, 1)
+    similarity = _similarity(embedding, embedding)
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.sort(similarity, axis=1)[:, ::-1][:, : min(NEAREST, len(embedding) - 1)]
+    return nearest.mean(1) if nearest.size else np.zeros(len(embedding))
 
 
-def most_instructive(
-    need: Float[np.ndarray, " n"], embedding: Float[np.ndarray, "n D"], taken: Sequence[int], number: int
-) -> Int[np.ndarray, " m"]:
-    """The images to ask for, best first: each time the one with the largest need · distance.
+def representatives(
+    embedding: Float[np.ndarray, "n D"],
+    known: Float[np.ndarray, "m D"],
+    may: Bool[np.ndarray, " n"],
+    number: int,
+) -> Int[np.ndarray, " k"]:
+    """Images that stand for all, best first: each time the one that adds most to Σ_i max_j cos(i, j).
 
-    The distance is (1 − cosine) / 2 to the nearest image that has a mask or was chosen before, 1 while there is none,
-    so that no two ask for the same.
+    The sum is over all images, the maximum over those known and those chosen so far: facility location, as in Wei,
+    Iyer, Bilmes, "Submodularity in Data Subset Selection and Active Learning" (ICML 2015).
 
     Args:
-        need: of each image, see `need`.
         embedding: of each image.
-        taken: those that have a mask; they are not chosen.
+        known: embeddings of others that stand for them already.
+        may: which may be chosen.
         number: at most so many.
 
-    >>> embedding = np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]])
-    >>> most_instructive(np.array([0.9, 0.8, 0.5]), embedding, [], 3).tolist()
-    [0, 2, 1]
+    >>> embedding = np.array([[1.0, 0.1], [1.0, 0.0], [1.0, -0.1], [0.0, 1.0]])
+    >>> representatives(embedding, embedding[:0], np.full(4, True), 2).tolist()
+    [1, 3]
     """
-    direction = _directions(embedding)
-    distance = np.ones(len(need))
-    left = np.ones(len(need), bool)
-    for index in taken:
-        left[index] = False
-    if len(taken):
-        distance = (1 - (direction @ direction[list(taken)].T).max(1)) / 2
+    similarity = _similarity(embedding, embedding)
+    best = _similarity(embedding, known).max(1, initial=-1)
+    left = may.copy()
     chosen: list[int] = []
-    for _ in range(min(number, int(left.sum()))):
-        value = np.where(left, need * np.maximum(distance, 0), -1.0)
-        best = int(value.argmax())
-        chosen.append(best)
-        left[best] = False
-        to_best = (1 - direction @ direction[best]) / 2
-        distance = to_best if not len(taken) and len(chosen) == 1 else np.minimum(distance, to_best)
+    while len(chosen) < number and left.any():
+        gain = np.maximum(similarity - best[:, None], 0).sum(0)
+        chosen.append(int(np.where(left, gain, -1).argmax()))
+        left[chosen[-1]] = False
+        best = np.maximum(best, similarity[:, chosen[-1]])
     return np.array(chosen, int)
 
 
-def choose(scores: Mapping[str, Score], alignment: Mapping[str, float], masked: set[str], number: int) -> list[str]:
-    """The images that the model asks for, of those that were scored.
+def choose(scores: Mapping[str, Score], labels: Mapping[str, str], masked: Set[str], number: int) -> list[str]:
+    """The images to draw masks for, best first.
+
+    Labels take turns, the one with the fewest masks first. Of each label come the `representatives` among the more
+    typical half of its images; the other half, which is seldom like any other, comes last.
 
     Args:
         scores: of a run, by image.
-        alignment: of the images that have a mask.
-        masked: those that have one.
+        labels: of these images.
+        masked: those that have a mask; they are not chosen.
         number: at most so many.
     """
-    images = list(scores)
-    if not images:
-        return []
-    embedding = np.stack([scores[image].embedding for image in images]).astype(float)
-    probability = np.stack([scores[image].probability for image in images])
-    aligned = np.array([alignment.get(image, np.nan) for image in images])
-    taken = [place for place, image in enumerate(images) if image in masked]
-    order = most_instructive(need(probability, embedding, aligned), embedding, taken, number)
-    return [images[place] for place in order]
+    by_label: dict[str, list[str]] = {}
+    for image in scores:
+        by_label.setdefault(labels[image], []).append(image)
+    orders = {label: _order(images, scores, masked, number) for label, images in sorted(by_label.items())}
+    count = {label: sum(image in masked for image in images) for label, images in by_label.items()}
+    found: list[str] = []
+    while len(found) < number and any(orders.values()):
+        label = min((label for label in orders if orders[label]), key=count.__getitem__)
+        found.append(orders[label].pop(0))
+        count[label] += 1
+    return found
 
 
-def _directions(embedding: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
-    embedding = embedding.astype(np.float32)
-    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-9)
+def _order(images: Sequence[str], scores: Mapping[str, Score], masked: Set[str], number: int) -> list[str]:
+    """Those of one label without a mask."""
+    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST_COMPARED)).round().astype(int))
+    compared = [images[place] for place in places]
+    embedding = np.stack([scores[image].embedding for image in compared])
+    known = [scores[image].embedding for image in images if image in masked]
+    typical = typicality(embedding)
+    is_typical = typical >= np.median(typical)
+    free = np.array([image not in masked for image in compared])
+    found: list[int] = []
+    for half in (is_typical, ~is_typical):
+        near = np.array([*known, *embedding[found]]).reshape(-1, embedding.shape[1])
+        found += representatives(embedding, near, free & half, number - len(found)).tolist()
+    return [compared[place] for place in found]
+
+
+def _similarity(one: Float[np.ndarray, "n D"], other: Float[np.ndarray, "m D"]) -> Float[np.ndarray, "n m"]:
+    """The cosine of each pair."""
+    first, second = (
+        rows.astype(np.float32) / np.maximum(np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True), 1e-9)
+        for rows in (one, other)
+    )
+    return first @ second.T

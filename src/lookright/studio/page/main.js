@@ -13,7 +13,7 @@ $("message").lastElementChild.addEventListener("click", () => say(""));
 
 const MODES = [["image", "image"], ["mask", "mask"], ["map", "map"], ["both", "both"], ["difference", "difference"]];
 const SORTS = [
-  ["order", "order of the table"], ["label", "label"], ["mask", "without mask first"], ["teach", "unsure and unlike first"],
+  ["order", "order of the table"], ["label", "label"], ["mask", "without mask first"], ["teach", "typical and varied first"],
   ["alignment", "worst alignment"], ["confidence", "least confident"], ["judged", "runs judge differently"], ["looked", "runs look elsewhere"],
 ];
 const WITHOUT_RUN = { modes: 2, sorts: 3 };
@@ -106,7 +106,7 @@ async function teach() {
   const found = await get("teach", { run: state.run });
   state.teach = new Map(found.images.map((image, place) => [image, place]));
   $("note").textContent = found.images.length
-    ? `First come the ${found.images.length} images without a mask from which the run is likely to learn most. ${found.enough}`
+    ? `First come ${found.images.length} images without a mask that stand for many others of their label. Where it was measured, they taught about as much as images at random; "Train" says how many may be enough.`
     : "No image without a mask is scored yet.";
 }
 
