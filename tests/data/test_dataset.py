@@ -1,7 +1,21 @@
+from random import Random
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from lookright.data.dataset import UNKNOWN_LABEL, Augmentation, Collate, ImageDataset, ShuffledBatches
+from lookright.data.dataset import (
+    UNKNOWN_LABEL,
+    Augmentation,
+    Change,
+    Collate,
+    ImageDataset,
+    ShuffledBatches,
+    recoloured,
+)
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 
@@ -38,6 +52,59 @@ def test_the_mask_moves_with_its_image(read, augmentation):
             moved += not torch.equal(sample["mask"], plain["mask"])
     assert min(overlaps) > 0.75
     assert moved > 10
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 1), st.randoms(use_true_random=False))
+def test_a_crop_lies_within_the_image_and_keeps_enough_of_it(height, width, least, random):
+    top, left, high, wide = Augmentation(crop=least).draw(random, height, width).box
+    assert 0 <= top <= height - high
+    assert 0 <= left <= width - wide
+    assert high * wide > 0
+    if min(height, width) > 20 and 3 / 4 < width / height < 4 / 3:
+        assert high * wide >= least * height * width - 0.5 * (high + wide + 1)
+    if least < 1:
+        assert (wide - 0.5) / (high + 0.5) <= 4 / 3
+        assert (wide + 0.5) / (high - 0.5) >= 3 / 4
+
+
+def test_the_part_is_resized_as_torchvision_does(read):
+    (image, mask), change = read[1][0], Change((3, 5, 25, 20), mirrored=True)
+    mask = tv_tensors.Mask(torch.ones(1, *image.shape[1:], dtype=torch.uint8).triu_())
+    expected = v2.functional.hflip(v2.functional.resized_crop(image, 3, 5, 25, 20, [16, 16]))
+    assert torch.equal(change.moved(image.as_subclass(torch.Tensor), 16, v2.functional.resize_image), expected)
+    expected = v2.functional.hflip(v2.functional.resized_crop(mask, 3, 5, 25, 20, [16, 16]))
+    assert torch.equal(change.moved(mask.as_subclass(torch.Tensor), 16, v2.functional.resize_mask), expected)
+
+
+@pytest.mark.parametrize("colour", [(0.8, 1, 1), (1, 1.3, 1), (1, 1, 0.2), (0.9, 0.8, 1.2)], ids=str)
+def test_colours_change_as_with_torchvision_one_after_the_other(colour):
+    images = torch.randint(80, 160, (2, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    steps = (v2.functional.adjust_brightness, v2.functional.adjust_contrast, v2.functional.adjust_saturation)
+    expected = images[1] / 255
+    for factor, step in zip(colour, steps, strict=True):
+        expected = step(expected, factor)
+    unchanged, seen = recoloured(images, [(1, 1, 1), colour])
+    assert torch.allclose(unchanged, images[0].float())
+    assert torch.allclose(seen / 255, expected, atol=2e-4)
+
+
+def test_colours_are_clipped():
+    images = torch.tensor([0, 100, 255], dtype=torch.uint8).expand(2, 3, 1, 3)
+    brighter, harder = recoloured(images, [(2, 1, 1), (1, 3, 1)])[:, 0, 0]
+    assert brighter.tolist() == [0, 200, 255]
+    assert harder.tolist() == pytest.approx([0, 300 - 2 * 355 / 3, 255])
+
+
+def test_as_many_images_lose_their_colour_as_are_to(read):
+    def grey(share):
+        drawn = [Augmentation(greyscale=share).draw(Random(seed), 32, 32).colour for seed in range(400)]
+        return sum(saturation == 0 for _, _, saturation in drawn) / len(drawn)
+
+    assert (grey(0), grey(1)) == (0, 1)
+    assert 0.2 < grey(0.3) < 0.4
+    data = dataset(read, augmentation=Augmentation(greyscale=1))
+    image = Collate((0.0,) * 3, (1.0,) * 3)([data[0, 0], data[0, 1]])["image"]
+    assert torch.allclose(image, image[:, :1].expand(-1, 3, -1, -1), atol=1e-4)
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_index(read):

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lookright.data.dataset import Collate, ImageDataset
-from lookright.data.encoding import Encoding, read_encoding, write_encoding
+from lookright.data.encoding import Encoding, Kind, read_encoding, write_encoding
 from lookright.data.images import read_mask
 from lookright.data.mask_controls import Inverted, Uniform
-from lookright.data.masks import united, with_polarity
+from lookright.data.mask_pixels import Pixels
+from lookright.data.masks import planes, shares, united, with_polarity
 from lookright.data.samples import folder_encoding, read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
@@ -235,6 +236,34 @@ def test_union_pixel_by_pixel(columns):
         assert both[0, 0, place] == ("e" in letters)
         assert both[1, 0, place] == ("e" not in letters and "i" in letters)
     assert len(with_polarity(both, "evidence")) == 2
+
+
+@given(
+    st.dictionaries(st.integers(0, 9), st.sampled_from(["evidence", "background", "ignore"])),
+    st.sampled_from([None, "evidence", "background", "ignore"]),
+    st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    st.sampled_from([np.uint8, np.int64]),
+)
+def test_numbers_mean_what_is_said_pixel_by_pixel(values, other, numbers, dtype):
+    pixels = Pixels("luminance", np.array([numbers], dtype), 255)
+    meanings = [values.get(number, other) for number in numbers]
+    if None in meanings:
+        first = min(number for number, meaning in zip(numbers, meanings) if meaning is None)
+        with pytest.raises(InputError, match=f"the value {first},"):
+            planes(pixels, Kind("as said", values, other), "m.png")
+        return
+    evidence, *ignore = shares(planes(pixels, Kind("as said", values, other), "m.png"))
+    assert evidence[0].tolist() == [meaning == "evidence" for meaning in meanings]
+    assert (ignore[0][0].tolist() if ignore else [0] * len(numbers)) == [meaning == "ignore" for meaning in meanings]
+
+
+def test_bytes_and_floats_are_alike():
+    shaded = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    marked = np.stack([shaded[0] // 2, shaded[0] % 2 * 127])
+    for mask in (shaded, marked):
+        assert np.allclose(shares(with_polarity(mask, "nuisance")), with_polarity(shares(mask), "nuisance"))
+    for both in ([shaded, marked], [shaded, shares(marked)]):
+        assert np.allclose(shares(united(both)), united([shares(mask) for mask in both]))
 
 
 def test_a_smaller_mask_is_resized_where_the_folder_says_so(tmp_path):

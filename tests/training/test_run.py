@@ -317,8 +317,10 @@ def test_channels_last_changes_the_layout_and_nothing_else(squares, settings, tm
         return forward(self, held)
 
     monkeypatch.setattr(TrainingStep, "forward", step)
-    usual = weights(train(settings(squares, tmp_path / "usual", method="CAMAL")).directory)
-    last = weights(train(settings(squares, tmp_path / "last", method="CAMAL", channels_last=True)).directory)
+    # AdamW makes a whole step of a gradient that is zero but for rounding.
+    same = {"method": "CAMAL", "optimizer": "SGD"}
+    usual = weights(train(settings(squares, tmp_path / "usual", **same)).directory)
+    last = weights(train(settings(squares, tmp_path / "last", channels_last=True, **same)).directory)
     assert set(layouts[: len(layouts) // 2]) == {False}
     assert set(layouts[len(layouts) // 2 :]) == {True}
     for key, value in usual.items():

@@ -1,14 +1,17 @@
 """Images and masks transformed in step, drawn in an order that depends on (seed, epoch) alone."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize_image, resize_mask, rgb_to_grayscale
 
 from lookright.batch import Batch
 from lookright.data.samples import Sample
@@ -16,6 +19,8 @@ from lookright.data.table import groups_of
 from lookright.ranges import Checked, within
 
 UNKNOWN_LABEL = -1
+UNCHANGED = (1.0, 1.0, 1.0)
+"""Brightness, contrast and saturation as they are."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Augmentation(Checked):
     Attributes:
         crop: smallest share of the image's area that a random resized crop keeps; 1 resizes the whole image.
         flip: mirror half of the images.
-        colour_jitter: strength of random changes in brightness, contrast and saturation, 0 to 1.
+        colour_jitter: strength of random changes in brightness, contrast and saturation, 0 to 1; no hue.
         greyscale: share of images that lose their colour.
     """
 
@@ -34,22 +39,70 @@ class Augmentation(Checked):
     colour_jitter: float = within(0.2, least=0, most=1)
     greyscale: float = within(0.0, least=0, most=1)
 
-    def transform(self, size: int) -> v2.Transform:
-        """The random transform to a square of `size` pixels."""
-        steps: list[v2.Transform] = [
-            v2.RandomResizedCrop(size, scale=(self.crop, 1.0), antialias=True) if self.crop < 1 else _resize(size)
-        ]
-        if self.flip:
-            steps.append(v2.RandomHorizontalFlip())
-        if self.colour_jitter:
-            steps.append(v2.ColorJitter(self.colour_jitter, self.colour_jitter, self.colour_jitter))
-        if self.greyscale:
-            steps.append(v2.RandomGrayscale(self.greyscale))
-        return v2.Compose(steps)
+    def draw(self, random: Random, height: int, width: int) -> "Change":
+        """How an image of a size in pixels is changed."""
+        box = _crop(random, height, width, self.crop) if self.crop < 1 else (0, 0, height, width)
+        mirrored = self.flip and random.random() < 0.5
+        brightness, contrast, saturation = (
+            random.uniform(1 - self.colour_jitter, 1 + self.colour_jitter) for _ in "bcs"
+        )
+        return Change(box, mirrored, (brightness, contrast, 0.0 if random.random() < self.greyscale else saturation))
 
 
-def _resize(size: int) -> v2.Transform:
-    return v2.Resize((size, size), antialias=True)
+class Change(NamedTuple):
+    """What of an image the model sees, and how.
+
+    Attributes:
+        box: top, left, height and width of the part that is kept, in pixels.
+        mirrored: left and right are exchanged.
+        colour: brightness, contrast and saturation, 1 as they are, see `recoloured`.
+    """
+
+    box: tuple[int, int, int, int]
+    mirrored: bool = False
+    colour: tuple[float, float, float] = UNCHANGED
+
+    def moved(self, pixels: Tensor, size: int, resize: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
+        """The part (C, H, W) that is kept, on a square of `size` pixels."""
+        top, left, height, width = self.box
+        square = resize(pixels[:, top : top + height, left : left + width], [size, size])
+        return square.flip(-1) if self.mirrored else square
+
+
+def _crop(random: Random, height: int, width: int, least: float) -> tuple[int, int, int, int]:
+    """A box of at least a share of the area, drawn as torchvision's `RandomResizedCrop` draws it."""
+    for _ in range(10):
+        area = height * width * random.uniform(least, 1)
+        aspect = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
+        high, wide = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < high <= height and 0 < wide <= width:
+            return random.randint(0, height - high), random.randint(0, width - wide), high, wide
+    high, wide = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def recoloured(images: Shaped[Tensor, "B 3 H W"], colours: Sequence[Sequence[float]]) -> Float[Tensor, "B 3 H W"]:
+    """Colours x in [0, 255] as b (c (s x + (1 − s) grey(x)) + (1 − c) mean grey), clipped.
+
+    These are torchvision's brightness b, contrast c and saturation s, which commute as long as nothing is clipped.
+
+    Args:
+        images: bytes, or floats up to 255.
+        colours: b, c and s of each image; 1 changes nothing.
+    """
+    brightness, contrast, saturation = torch.tensor(colours, dtype=torch.float32)[..., None, None].unbind(1)
+    scales = brightness * contrast * (saturation * torch.eye(3) + (1 - saturation) * _GREY)
+    shifts = brightness * (1 - contrast) * _GREY
+    out = torch.empty(images.flatten(2).shape)
+    # One by one: batches of so small matrices take longer.
+    for image, scale, shift, into in zip(images.flatten(2), scales, shifts, out, strict=True):
+        pixels = image.to(torch.float32)
+        torch.addmm(shift @ pixels.mean(1, keepdim=True), scale, pixels, out=into)
+    return out.clamp_(0, 255).view(images.shape)
+
+
+_GREY = torch.tensor([[0.299, 0.587, 0.114]]).expand(3, 3)
+"""The matrix that makes each channel the luminance (ITU-R BT.601)."""
 
 
 class ImageDataset(Dataset):
@@ -87,8 +140,7 @@ class ImageDataset(Dataset):
         self.mask_weight = table["mask_weight"].tolist()
         self.size = size
         self.seed = seed
-        self.plain = _resize(size)
-        self.augment = augmentation.transform(size) if augmentation else self.plain
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -96,26 +148,25 @@ class ImageDataset(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> dict:
         epoch, index = key if isinstance(key, tuple) else (None, key)
         image, mask = self.samples[index]
-        if mask is None:
-            mask = tv_tensors.Mask(torch.zeros(1, *image.shape[-2:], dtype=torch.uint8))
-        if epoch is None:
-            image, mask = self.plain(image, mask)
+        height, width = image.shape[-2:]
+        if epoch is None or self.augmentation is None:
+            change = Change((0, 0, height, width))
         else:
-            with torch.random.fork_rng(devices=[]):
-                # torch.manual_seed seeds every kind of accelerator too, and keeps a stack trace for each that is not
-                # there, which takes longer than the transform.
-                torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
-                image, mask = self.augment(image, mask)
-        evidence, *ignore = mask.as_subclass(Tensor)
-        return {
-            "image": image.as_subclass(Tensor),
+            change = self.augmentation.draw(Random(_mix(self.seed, epoch, index)), height, width)
+        sample = {
+            "image": change.moved(image.as_subclass(Tensor), self.size, resize_image),
             "label": self.label[index],
-            "mask": evidence,
+            "mask": torch.zeros(self.size, self.size, dtype=torch.uint8),
             "mask_weight": self.mask_weight[index],
             "domain": self.domain[index],
             "group": self.group[index],
-            **({"ignore": ignore[0]} if ignore else {}),
+            "colour": change.colour,
         }
+        if mask is not None:
+            sample["mask"], *ignore = change.moved(mask.as_subclass(Tensor), self.size, resize_mask)
+            if ignore:
+                sample["ignore"] = ignore[0]
+        return sample
 
 
 def _mix(*numbers: int) -> int:
@@ -124,7 +175,7 @@ def _mix(*numbers: int) -> int:
 
 
 class Collate:
-    """Joins samples into a batch: image normalised by (image / 255 − mean) / std, mask scaled to [0, 1].
+    """Joins samples into a batch: image recoloured and normalised by (image / 255 − mean) / std, mask scaled to [0, 1].
 
     Args:
         mean: per channel, of values in [0, 1].
@@ -136,30 +187,34 @@ class Collate:
         self.std = torch.tensor(std).view(1, -1, 1, 1) * 255
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Bytes (B, C, H, W) to the model's input; colour becomes grey where the model has one channel."""
+        """Values (B, C, H, W) up to 255 to the model's input; colour becomes grey where the model has one channel."""
         if self.mean.shape[1] == 1 and image.shape[1] == 3:
-            image = v2.functional.rgb_to_grayscale(image)
+            image = rgb_to_grayscale(image)
         return image.to(torch.float32, copy=True).sub_(self.mean).div_(self.std)
 
     def __call__(self, samples: list[dict]) -> Batch:
         """A batch of samples of `ImageDataset`, with `ignore` if any of them has pixels to ignore."""
+        image = torch.stack([sample["image"] for sample in samples])
+        colours = [sample["colour"] for sample in samples]
         batch: Batch = {
-            "image": self.normalise(torch.stack([sample["image"] for sample in samples])),
+            "image": self.normalise(image if set(colours) == {UNCHANGED} else recoloured(image, colours)),
             "label": torch.tensor([sample["label"] for sample in samples]),
-            "mask": torch.stack([_in_one(sample["mask"]) for sample in samples]),
+            "mask": _joined([sample["mask"] for sample in samples]),
             "mask_weight": torch.tensor([sample["mask_weight"] for sample in samples], dtype=torch.float32),
             "domain": torch.tensor([sample["domain"] for sample in samples]),
             "group": torch.tensor([sample["group"] for sample in samples]),
         }
         if any("ignore" in sample for sample in samples):
             nothing = torch.zeros_like(batch["mask"][0])
-            batch["ignore"] = torch.stack([_in_one(sample.get("ignore", nothing)) for sample in samples])
+            batch["ignore"] = _joined([sample.get("ignore", nothing) for sample in samples])
         return batch
 
 
-def _in_one(mask: Tensor) -> Tensor:
-    """Bytes as shares of one."""
-    return mask if mask.is_floating_point() else mask / 255
+def _joined(masks: list[Tensor]) -> Tensor:
+    """Bytes as shares of one, floats as they are."""
+    if all(mask.dtype == torch.uint8 for mask in masks):
+        return torch.stack(masks) / 255
+    return torch.stack([mask if mask.is_floating_point() else mask / 255 for mask in masks])
 
 
 class ShuffledBatches(Sampler[list[tuple[int, int]]]):

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from PIL import Image, ImageChops, ImageSequence, UnidentifiedImageError
 from torchvision import tv_tensors
 
 from lookright.data.encoding import Encoding, find_encoding, of_values
 from lookright.data.mask_pixels import FILE, Pixels, pixels_of
-from lookright.data.masks import planes, united, with_polarity
+from lookright.data.masks import planes, shares, united, with_polarity
 from lookright.errors import InputError
 
 ORIENTATION = 0x0112
@@ -112,7 +112,7 @@ def _rgb(image: Image.Image, path: Path, span: tuple[float, float] | None) -> np
         layer = image.convert("RGBA")
         if np.array(layer.getchannel("A")).min() < 255:
             return np.array(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _span(values: np.ndarray, is_float: bool, path: Path) -> tuple[float, float]:
@@ -131,7 +131,15 @@ def read_mask(
 ) -> tv_tensors.Mask:
     """A mask as float (1, H, W) in [0, 1], or (2, H, W) where pixels are to be ignored: the second plane says which.
 
-    Several files, and several pages of one, are united.
+    Arguments and errors are those of `read_planes`.
+    """
+    return tv_tensors.Mask(torch.from_numpy(shares(read_planes(path, encoding, value, turn, ignored))))
+
+
+def read_planes(
+    path: Path | Sequence[Path], encoding: Encoding | None = None, value: str = "", turn: int = 1, ignored: str = ""
+) -> Shaped[np.ndarray, "P H W"]:
+    """A mask as in `lookright.data.masks`. Several files, and several pages of one, are united.
 
     Args:
         path: of the file or files.
@@ -151,7 +159,7 @@ def read_mask(
         found.append(planes(pixels, kind, name))
     if any(one.shape[1:] != found[0].shape[1:] for one in found):
         raise InputError(f"The masks of {_named(path)} differ in size; expected one size for all that are united.")
-    return tv_tensors.Mask(torch.from_numpy(with_polarity(united(found), encoding.polarity)))
+    return with_polarity(united(found), encoding.polarity)
 
 
 def mask_pixels(path: Path | Sequence[Path], encoding: Encoding) -> list[tuple[str, Pixels]]:
@@ -171,16 +179,17 @@ def read_mask_pages(path: Path) -> list[Float[np.ndarray, "_ H W"]]:
     """
     found = mask_pixels(path, Encoding())
     encoding = find_encoding(Encoding(), found)
-    return [planes(pixels, encoding.kind(pixels, name), name) for name, pixels in found]
+    return [shares(planes(pixels, encoding.kind(pixels, name), name)) for name, pixels in found]
 
 
 def _pages(path: Path | Sequence[Path], turn: int = 1) -> Iterator[tuple[str, Image.Image]]:
     for file in [path] if isinstance(path, Path) else path:
         with opened(file) as image:
-            own = image.getexif().get(ORIENTATION, 1)
+            image.load()  # a PNG may have its EXIF block after the pixels
+            own = _orientation(image)
             writer = str(getattr(image, "tag_v2", {}).get(SOFTWARE, ""))  # of the first page alone
             for page in ImageSequence.Iterator(image) if image.format == "TIFF" else [image]:
-                yield file.name, turned(_as_meant(page, writer), own if own in range(2, 9) else turn)
+                yield file.name, turned(_as_meant(page, writer), own if own > 1 else turn)
 
 
 def _as_meant(page: Image.Image, writer: str) -> Image.Image:
@@ -268,10 +277,10 @@ def _named(path: Path | Sequence[Path]) -> str:
 def opened(path: Path) -> Iterator[Image.Image]:
     """An image file; whatever is wrong with it while it is read is said in a sentence."""
     try:
-        if not path.exists():
-            raise InputError(f"No file {str(path)!r}.{_similar(path)}")
         if not path.is_file():  # opening a pipe or a device may never end
-            raise InputError(f"{str(path)!r} is a folder, a pipe or a device. Expected an image file.")
+            if path.exists():
+                raise InputError(f"{str(path)!r} is a folder, a pipe or a device. Expected an image file.")
+            raise InputError(f"No file {str(path)!r}.{_similar(path)}")
         with Image.open(path) as image:
             yield image
     except Image.DecompressionBombError as error:

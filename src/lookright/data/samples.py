@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from lookright.data.encoding import Encoding, find_encoding, read_encoding
-from lookright.data.images import Header, mask_pixels, read_box, read_header, read_mask, read_upright
+from lookright.data.images import Header, mask_pixels, read_box, read_header, read_planes, read_upright
 from lookright.data.mask_pixels import FILE
 from lookright.data.remembered import is_remembered, remember
 from lookright.data.sample_cache import SampleCache
@@ -276,7 +276,8 @@ def _read_sample(
         encoding = encoding.of_row(row)
         files = mask_files(folder, row["mask"])
         turn = 1 if header.orientation == 1 else _turn(row, header, [read_header(file) for file in files], encoding)
-        mask = read_mask(files, encoding, row.get("mask_value", ""), turn, row.get("mask_ignore", ""))
+        planes = read_planes(files, encoding, row.get("mask_value", ""), turn, row.get("mask_ignore", ""))
+        mask = tv_tensors.Mask(torch.from_numpy(planes))
         if mask.shape[-2:] != (height, width):
             _turn(
                 row, header, [read_header(file) for file in files], encoding
@@ -290,6 +291,8 @@ def _read_sample(
         mask = read_box(row["box"], height, width, folder / row["image"], encoding, turn)
     else:
         return image, None
+    if not mask.is_floating_point():
+        return image, mask
     bytes_ = mask.mul(255).round_().to(torch.uint8)
     return image, tv_tensors.Mask(bytes_) if torch.equal(bytes_ / 255, mask) else mask
 

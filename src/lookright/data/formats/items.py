@@ -14,7 +14,7 @@ from PIL import Image
 from lookright.data.encoding import Encoding, find_encoding
 from lookright.data.formats.annotated import Annotated, Format
 from lookright.data.mask_pixels import Pixels, pixels_of
-from lookright.data.masks import planes
+from lookright.data.masks import planes, shares
 from lookright.errors import InputError
 
 LOOKED_AT = 32
@@ -55,7 +55,7 @@ def annotated_items(
         mask = item[columns["mask"]] if "mask" in columns else None
         if mask is not None:
             pixels = _mask(mask, f"mask {number}", encoding)
-            found = planes(pixels, encoding.kind(pixels, f"mask {number}"), f"mask {number}")
+            found = shares(planes(pixels, encoding.kind(pixels, f"mask {number}"), f"mask {number}"))
             marked, ignore = {name: found[0]}, found[1] > 0 if len(found) == 2 else None
         image = Path(f"{split or 'item'}-{number}.png")
         yield Annotated(image, marked, ignore, name, split, pixels=_picture(item[columns["image"]], number))
