@@ -36,8 +36,8 @@ def test_images_beside_their_masks_a_row_for_each_domain(tmp_path):
     assert (sea[2] == 30).all()
     assert (sea[3] == 128).all()  # no mask
     for mask in (land[1], sea[1]):
-        assert (mask[:, :7] == 255).all()
-        assert (mask[:, 9:] == 0).all()
+        assert (mask[:, :8] == 255).all()
+        assert (mask[:, 8:] == 0).all()
     assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*"))
 
 
@@ -48,6 +48,8 @@ def test_without_domains_rows_are_filled_one_after_the_other(tmp_path):
     shown = sheet.reshape(2, 8, 4, 8)[:, 0, ::2, 0].ravel()
     assert len(set(shown)) == 4
     assert set(shown) <= {10, 20, 30, 40, 50}
+    contact_sheet(tmp_path, tmp_path / "sheet.png", tile=8)
+    assert Image.open(tmp_path / "sheet.png").size == (80, 8)
 
 
 def test_a_folder_without_labels(tmp_path):

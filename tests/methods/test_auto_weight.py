@@ -149,5 +149,5 @@ def test_refuses_what_owns_the_forward_and_negative_shares():
 
 
 def test_shows_its_share_and_its_method():
-    assert "share=0.3" in repr(AutoWeight(CAMAL()))
+    assert "share=1.0" in repr(AutoWeight(CAMAL()))
     assert "CAMAL" in repr(AutoWeight(CAMAL()))

@@ -243,7 +243,7 @@ class Spy(Method):
 
     def __init__(self):
         super().__init__()
-        self.batches, self.logits = [], []
+        self.batches, self.logits, self.tasks = [], [], []
 
     def guidance(self, classifier, output, batch, views=None):
         assert isinstance(classifier, Classifier)
@@ -252,6 +252,11 @@ class Spy(Method):
         self.logits.append(output.logits.detach())
         return {"spy": output.logits.sum() * 0}
 
+    def balance(self, classifier, task, terms):
+        assert set(terms) == {"spy"}
+        self.tasks.append(task.item())
+        return {"spy": terms["spy"] + 1}
+
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_method_gets_image_action_and_mask(tmp_path, shown):
@@ -259,6 +264,10 @@ def test_method_gets_image_action_and_mask(tmp_path, shown):
     method = learn(tmp_path, method=Spy(), shown=shown, actions=actions).method
     assert method.step == len(method.batches) == 4 * 4
     assert len(set(actions.values())) > 1
+    last = pd.read_csv(tmp_path / "metrics.csv").iloc[-1]
+    assert last["train/spy"] == 1
+    task = last[["train/policy", "train/value", "train/entropy"]].sum()
+    assert [method.tasks[-1], last["train/loss"] - 1] == pytest.approx([task, task], rel=1e-4)
     seen = []
     for batch in method.batches:
         image, mask = batch["image"], batch["mask"]

@@ -23,7 +23,7 @@ def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, 
         folder: holds `labels.csv` and the files that it names.
         out: the PNG file to write.
         rows: from top to bottom.
-        columns: images from left to right.
+        columns: images from left to right, at most.
         tile: width and height of an image on the sheet, in pixels.
         seed: chooses the images.
 
@@ -37,13 +37,14 @@ def contact_sheet(folder: Path, out: Path, *, rows: int = 12, columns: int = 8, 
     else:
         chosen = _taking_turns(table, rows * columns)
         lines = [chosen.iloc[start : start + columns] for start in range(0, len(chosen), columns)]
-    sheet = Image.new("RGB", (2 * columns * tile, len(lines) * tile), "grey")
+    sheet = Image.new("RGB", (2 * max(map(len, lines)) * tile, len(lines) * tile), "grey")
     for row, line in enumerate(lines):
         _, samples, _ = read_samples(folder, line, encoding=encoding)
         for column, sample in enumerate(samples):
             for half, pixels in enumerate(sample):
                 if pixels is not None:
-                    picture = to_pil_image(_shown(pixels)).convert("RGB").resize((tile, tile))
+                    resampling = Image.Resampling.NEAREST if half else Image.Resampling.BICUBIC
+                    picture = to_pil_image(_shown(pixels)).convert("RGB").resize((tile, tile), resampling)
                     sheet.paste(picture, ((2 * column + half) * tile, row * tile))
     with replacing(out) as draft:
         sheet.save(draft, "png")

@@ -38,7 +38,7 @@ class AutoWeight(Sum):
         InputError: a negative share; the method owns the forward or adds no terms to the task.
     """
 
-    def __init__(self, method: Method | None = None, share: float = 0.3) -> None:
+    def __init__(self, method: Method | None = None, share: float = 1.0) -> None:
         method = CAMAL() if method is None else method
         if all(type(single).guidance is Method.guidance for single in singles(method)):
             raise InputError(
