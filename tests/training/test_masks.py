@@ -60,6 +60,17 @@ def test_images_that_are_relative_links_are_found_again(trained, own_squares, tm
     assert len(read_samples(tmp_path / "made", read_table(tmp_path / "made"))[0]) == len(table)
 
 
+def test_masks_of_turned_images_are_upright_and_say_nothing_of_former_masks(trained, own_squares, tmp_path):
+    turned = Image.new("RGB", (32, 20))
+    turned.getexif()[0x0112] = 6
+    turned.save(own_squares / "images/0.png", exif=turned.getexif())
+    table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
+    table.assign(mask_value="255").to_csv(own_squares / "labels.csv", index=False)
+    assert "mask_value" not in write_masks(trained, own_squares, tmp_path / "made")
+    image, mask = read_samples(tmp_path / "made", read_table(tmp_path / "made"))[1][0]
+    assert image.shape[1:] == mask.shape[1:] == (32, 20)
+
+
 @pytest.mark.parametrize("outside", ["../elsewhere.png", "/elsewhere.png"])
 def test_images_outside_of_the_folder_are_refused(trained, own_squares, tmp_path, outside):
     table = pd.read_csv(own_squares / "labels.csv")

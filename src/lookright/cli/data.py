@@ -80,6 +80,26 @@ def check(folder: Path, html: Path | None = None, weights: Path | None = None) -
         print(weights)
 
 
+def fill(folder: Path, out: Path, size: int = 128, steps: int = 500, seed: int = 0) -> None:
+    """Write a folder in which every training image has a mask: learned from those that have one.
+
+    Args:
+        folder: with labels.csv, some of whose images have a mask.
+        out: the folder to make.
+        size: side of the square on which images are looked at, in pixels.
+        steps: of training.
+        seed: of weights, batches and of what is held out.
+    """
+    from lookright.training.fill import fill_masks
+
+    done = fill_masks(folder, out, size, steps, seed)
+    print(
+        f"{(done.table['filled'] == '1').sum()} masks made from {done.given - done.held_out}, in {out}. On "
+        f"{done.held_out} others that were given, intersection over union is {done.iou:.2f}. Look at them: "
+        f"lookright data sheet {out}"
+    )
+
+
 def convert(source: Path, out: Path, format: str | None = None, several: Literal["skip", "largest"] = "skip") -> None:
     """Write labels.csv, images and masks from COCO, VOC, LabelMe, Label Studio, CVAT, YOLO, Oxford Pets or suffixes.
 

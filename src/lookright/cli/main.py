@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "data": {
         "bestiary": data.bestiary,
         "sheet": data.sheet,
+        "fill": data.fill,
         "index": data.index,
         "check": data.check,
         "convert": data.convert,

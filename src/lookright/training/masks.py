@@ -3,21 +3,24 @@
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lookright.data.encoding import write_encoding
+from lookright.data.encoding import read_encoding, write_encoding
 from lookright.data.samples import read_samples
 from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.methods import ALIGN
 from lookright.replacing import replacing
 from lookright.run_directory import read_checkpoint
+from lookright.training.preprocessing import Preprocessing
 from lookright.training.run import TrainedRun
 
 
@@ -38,33 +41,77 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             outside of it, or `out` exists.
     """
     masker = masker_of(run)
+    table = readable_table(data, out)
+    settings, bare = run.settings, table.assign(mask="", box="")
+    table, samples, skipped = read_samples(data, bare, settings.images.skip_unreadable, settings.machine.cache)
+    for message in skipped:
+        warnings.warn(f"Left out: {message}", stacklevel=2)
+
+    def made() -> Iterator[Tensor]:
+        for start in range(0, len(table), batch_size):
+            images = [samples[row].image for row in range(len(table))[start : start + batch_size]]
+            yield from soft_masks(masker, run.preprocessing, images)
+
+    return write_copy(data, table, made(), out)
+
+
+def readable_table(data: Path, out: Path) -> pd.DataFrame:
+    """The table of a folder that is to be copied with other masks.
+
+    Raises:
+        InputError: the folder cannot be read or names images outside of it, or `out` exists.
+    """
     table = read_table(data)
     if out.exists():
         raise InputError(f"{str(out)!r} exists. Name a folder that does not, or delete it.")
     for image in table["image"]:
         if Path(image).is_absolute() or ".." in Path(image).parts:
             raise InputError(f"Image {image!r} of {str(data)!r} lies outside of it; expected paths within the folder.")
-    settings, bare = run.settings, table.assign(mask="", box="")
-    table, samples, skipped = read_samples(data, bare, settings.images.skip_unreadable, settings.machine.cache)
-    for message in skipped:
-        warnings.warn(f"Left out: {message}", stacklevel=2)
+    return table
+
+
+def write_copy(
+    data: Path, table: pd.DataFrame, masks: Iterable[Float[Tensor, "H W"] | None], out: Path
+) -> pd.DataFrame:
+    """A native folder with the images of another, as hard links where there are such, and other masks.
+
+    Args:
+        data: the folder.
+        table: its rows; what they say of masks is replaced.
+        masks: of each row, from 0 to 1; None: it has none.
+        out: folder to write.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
+    names = []
     with replacing(out) as draft:
-        names = [_mask_name(image) for image in table["image"]]
-        for start in range(0, len(table), batch_size):
-            rows = slice(start, start + batch_size)
-            images = [samples[row].image.as_subclass(Tensor) for row in range(len(table))[rows]]
-            for image, mask, name in zip(images, _masks(masker, run, images), names[rows], strict=True):
-                grown = functional.interpolate(mask[None, None], image.shape[1:], mode="bilinear")[0, 0]
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray((grown * 255).round().byte().numpy()).save(draft / name)
-        for image in table["image"]:
+        for image, mask in zip(table["image"], masks, strict=True):
+            names.append("" if mask is None else _mask_name(image))
+            if mask is not None:
+                (draft / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((mask * 255).round().byte().numpy()).save(draft / names[-1])
             (draft / image).parent.mkdir(parents=True, exist_ok=True)
             _link(data / image, draft / image)
-        table = table.drop(columns=["box", "mask_weight"], errors="ignore").assign(mask=names)
+        said = ["box", "box_format", "box_unit", "mask_weight", "mask_value", "mask_ignore", "mask_polarity"]
+        table = table.drop(columns=said, errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
-        write_encoding(draft, channel="luminance")
+        given = read_encoding(data).image_range
+        write_encoding(
+            draft, channel="luminance", drawn_on="upright", **({"image_range": list(given)} if given else {})
+        )
     return table
+
+
+@torch.no_grad()
+def soft_masks(
+    masker: Callable[[Tensor], Tensor], preprocessing: Preprocessing, images: Sequence[Tensor]
+) -> list[Float[Tensor, "H W"]]:
+    """What a masker marks in images of any size."""
+    masks = masker(preprocessing([image.as_subclass(Tensor) for image in images]))
+    sizes = [image.shape[1:] for image in images]
+    return [
+        functional.interpolate(mask[None, None], size, mode="bilinear")[0, 0]
+        for mask, size in zip(masks, sizes, strict=True)
+    ]
 
 
 def masker_of(run: TrainedRun) -> nn.Module:
@@ -90,11 +137,6 @@ def masker_of(run: TrainedRun) -> nn.Module:
             f"{method.warmup} of warmup come first. Train longer, or with a shorter warmup."
         )
     return method.masker.eval()
-
-
-@torch.no_grad()
-def _masks(masker: nn.Module, run: TrainedRun, images: list[Tensor]) -> Tensor:
-    return masker(run.preprocessing(images))
 
 
 def _mask_name(image: str) -> str:

@@ -1,0 +1,153 @@
+"""Masks for the images that have none, learned from those that have one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+
+from lookright.batch import mask_on_grid
+from lookright.data.dataset import Augmentation, ImageDataset
+from lookright.data.samples import Samples, read_samples
+from lookright.errors import InputError, require_between
+from lookright.methods.masker import UNetMasker
+from lookright.time_left import with_time_left
+from lookright.training.masks import readable_table, soft_masks, write_copy
+from lookright.training.preprocessing import Preprocessing
+
+BATCH, PEAK_RATE, DECAY = 32, 4e-3, 0.01
+UNSURE = 0.5
+"""What an ignored pixel of a given mask becomes, where masks are shades."""
+
+
+class Filled(NamedTuple):
+    """What was done.
+
+    Attributes:
+        table: of the new folder; its column `filled` says which masks were made.
+        given: masks that there were.
+        held_out: how many of these were not learned from.
+        iou: the mean of their intersection over union with what is made of their images.
+    """
+
+    table: pd.DataFrame
+    given: int
+    held_out: int
+    iou: float
+
+
+def fill_masks(data: Path, out: Path, size: int = 128, steps: int = 500, seed: int = 0) -> Filled:
+    """Write a folder in which every training image has a mask: its own, or what a small U-Net makes of it.
+
+    The network learns from four fifths of the masks that there are, with cross-entropy and the Dice loss (Milletari et
+    al., "V-Net", 3DV 2016, arXiv 1606.04797), from the first weights on; the last fifth tells how good it is. Where the
+    table has splits, only images of `train` are filled: made masks are no truth to measure with. All masks become
+    shades; what was ignored in one becomes half evidence.
+
+    Args:
+        data: folder with labels.csv, some of whose images have a mask.
+        out: folder to write; must not exist. Images are hard links where the file system has such.
+        size: side of the square on which the network looks at images, in pixels.
+        steps: of training, of 32 images each.
+        seed: of weights, batches and of what is held out.
+
+    Raises:
+        InputError: fewer than five masks, no image to fill, an argument out of its range, a folder that cannot be read,
+            or `out` exists.
+    """
+    require_between("size", size, 32, 8192)
+    require_between("steps", steps, 1)
+    table, samples, _ = read_samples(data, readable_table(data, out))
+    table = table.reset_index(drop=True)
+    is_training = table["split"].eq("train") if "split" in table else pd.Series(True, table.index)
+    has_mask = table["mask_weight"] > 0
+    given, missing = (np.flatnonzero(rows & is_training).tolist() for rows in (has_mask, ~has_mask))
+    if len(given) < 5:
+        raise InputError(
+            f"{len(given)} training images of {str(data)!r} have a mask; expected five or more to learn from."
+        )
+    if len(missing) == 0:
+        raise InputError(f"Every training image of {str(data)!r} has a mask; there is nothing to fill.")
+    for row in given:
+        mask = samples[row].mask
+        if mask is not None and len(mask) > 1 and not mask[0].any():
+            raise InputError(
+                f"The mask of {table['image'][row]!r} says what must not matter, and not what the evidence is; "
+                "expected masks of the evidence to learn from."
+            )
+    order = np.random.default_rng(seed).permutation(given).tolist()
+    held_out, learned = order[: len(given) // 5], order[len(given) // 5 :]
+    preprocessing = Preprocessing(size)
+    masker = _learn(table, samples, learned, preprocessing, steps, seed)
+
+    def masks() -> Iterator[Tensor | None]:
+        filled = set(missing)
+        for row in range(len(table)):
+            image, mask = samples[row]
+            if row in filled:
+                yield soft_masks(masker, preprocessing, [image])[0]
+            else:
+                yield None if mask is None or not has_mask[row] else _shades(mask)
+
+    overlap = [_iou(soft_masks(masker, preprocessing, [samples[row].image])[0], samples[row].mask) for row in held_out]
+    is_filled = pd.Series("", table.index)
+    is_filled.iloc[missing] = "1"
+    table = write_copy(data, table.assign(filled=is_filled), masks(), out)
+    return Filled(table, len(given), len(held_out), float(np.mean(overlap)))
+
+
+def _learn(
+    table: pd.DataFrame, samples: Samples, rows: list[int], preprocessing: Preprocessing, steps: int, seed: int
+) -> UNetMasker:
+    dataset = ImageDataset(
+        table.iloc[rows], samples.of_rows(rows), [], [], preprocessing.size, Augmentation(crop=0.5), seed
+    )
+    collate, generator = preprocessing.collate(), torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        masker = UNetMasker()
+    optimizer = torch.optim.AdamW(masker.parameters(), weight_decay=DECAY)
+    schedule = OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
+    for step in with_time_left(range(steps), "masks", steps):
+        drawn = torch.randint(len(rows), (BATCH,), generator=generator).tolist()
+        batch = collate([dataset[step, row] for row in drawn])
+        inside, outside = mask_on_grid(batch, (preprocessing.size, preprocessing.size))
+        optimizer.zero_grad()
+        mask_loss(masker(batch["image"]), inside, outside).backward()
+        optimizer.step()
+        schedule.step()
+    return masker.eval()
+
+
+def mask_loss(
+    mask: Float[Tensor, "B H W"], inside: Float[Tensor, "B H W"], outside: Float[Tensor, "B H W"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy over known pixels, plus the mean over images of 1 − (2 Σ M I + 1) / (Σ M (I + O) + Σ I + 1).
+
+    Args:
+        mask: M, what was made, in (0, 1).
+        inside: I, how much of each pixel is evidence.
+        outside: O, how much of it is not.
+    """
+    known, mask = inside + outside, mask.clamp(1e-6, 1 - 1e-6)
+    entropy = -(inside * mask.log() + outside * (1 - mask).log()).sum() / known.sum().clamp_min(1)
+    shared, total = (mask * inside).sum((1, 2)), (mask * known).sum((1, 2)) + inside.sum((1, 2))
+    return entropy + (1 - (2 * shared + 1) / (total + 1)).mean()
+
+
+def _shades(mask: Tensor) -> Float[Tensor, "H W"]:
+    planes = mask.as_subclass(Tensor).to(torch.float32) / (1 if mask.is_floating_point() else 255)
+    evidence = planes[0]
+    return evidence if len(planes) == 1 else torch.where(planes[1] > 0, UNSURE, evidence)
+
+
+def _iou(made: Float[Tensor, "H W"], mask: Tensor | None) -> float:
+    assert mask is not None
+    one, other = made >= 0.5, _shades(mask) >= 0.5
+    union = (one | other).sum().item()
+    return (one & other).sum().item() / union if union else 1.0

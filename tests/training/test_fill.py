@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lookright import InputError
+from lookright.data.images import read_mask
+from lookright.data.table import read_table
+from lookright.training.fill import fill_masks, mask_loss
+
+
+def truth(folder, image):
+    return np.asarray(Image.open(folder / image.replace("images", "masks"))) > 0
+
+
+def test_made_masks_lie_on_what_given_ones_mark_and_given_ones_stay(squares, tmp_path):
+    state = torch.random.get_rng_state()
+    done = fill_masks(squares, tmp_path / "filled", size=48, steps=60)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (done.given, done.held_out) == (43, 8)
+    table = read_table(tmp_path / "filled")
+    overlaps = []
+    for row, image in enumerate(table["image"]):
+        assert (tmp_path / "filled" / image).read_bytes() == (squares / image).read_bytes()
+        if row % 5 == 0 and table["split"][row] != "train":
+            assert (table["mask"][row], table["filled"][row], table["mask_weight"][row]) == ("", "", 0)
+            continue
+        mask, right = read_mask(tmp_path / "filled" / table["mask"][row])[0].numpy(), truth(squares, image)
+        assert table["filled"][row] == ("" if row % 5 else "1")
+        if row % 5:
+            assert (mask == right).all()
+        else:
+            made = mask >= 0.5
+            overlaps.append((made & right).sum() / (made | right).sum())
+    assert np.mean(overlaps) > 0.7
+    assert done.iou == pytest.approx(np.mean(overlaps), abs=0.15)
+
+
+def test_the_same_seed_makes_the_same_masks_and_another_others(squares, tmp_path):
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        fill_masks(squares, tmp_path / name, size=32, steps=2, seed=seed)
+    one, same, other = ((tmp_path / name / "masks/5.png.png").read_bytes() for name in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_ignored_pixels_teach_nothing_and_become_half_evidence(own_squares, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
+    with Image.open(own_squares / table["mask"][1]) as file:
+        height, width = file.height, file.width
+    trimap = np.full((height, width), 2, np.uint8)
+    trimap[2:6, 2:6], trimap[0] = 1, 3
+    for mask in filter(None, table["mask"]):
+        Image.fromarray(trimap).save(own_squares / mask)
+    made = fill_masks(own_squares, tmp_path / "filled", size=32, steps=1).table
+    mask = read_mask(tmp_path / "filled" / made["mask"][1])[0]
+    assert mask[0].unique().tolist() == pytest.approx([0.5], abs=0.01)
+    assert mask[2:6, 2:6].unique().tolist() == [1]
+    assert mask[8:].unique().tolist() == [0]
+
+
+def test_loss_is_cross_entropy_and_dice_over_what_is_known():
+    generator = torch.Generator().manual_seed(0)
+    mask, inside = torch.rand(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    known = (torch.rand(3, 4, 5, generator=generator) > 0.3).double()
+    inside, outside = inside * known, (1 - inside) * known
+    entropy, count, dice = 0.0, 0.0, []
+    for image in range(3):
+        shared = total = 0.0
+        for row in range(4):
+            for column in range(5):
+                m, i, o = (value[image, row, column].item() for value in (mask, inside, outside))
+                entropy -= i * np.log(m) + o * np.log(1 - m)
+                count += i + o
+                shared += m * i
+                total += m * (i + o) + i
+        dice.append(1 - (2 * shared + 1) / (total + 1))
+    assert mask_loss(mask, inside, outside).item() == pytest.approx(entropy / count + np.mean(dice))
+    assert mask_loss(inside, inside, 1 - inside) < mask_loss(mask, inside, 1 - inside)
+
+
+def test_refusals(squares, own_squares, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
+    with pytest.raises(InputError, match="exists"):
+        fill_masks(squares, squares)
+    with pytest.raises(InputError, match="steps=0"):
+        fill_masks(squares, tmp_path / "out", steps=0)
+    for masks, message in (
+        (table["image"].str.replace("images", "masks"), "there is nothing to fill"),
+        (table["mask"].where(table.index < 5, ""), "4 training images .* expected five or more"),
+    ):
+        table.assign(mask=masks).to_csv(own_squares / "labels.csv", index=False)
+        with pytest.raises(InputError, match=message):
+            fill_masks(own_squares, tmp_path / "out")
+    table.assign(mask_polarity="nuisance").to_csv(own_squares / "labels.csv", index=False)
+    with pytest.raises(InputError, match="says what must not matter"):
+        fill_masks(own_squares, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
