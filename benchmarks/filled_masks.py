@@ -10,7 +10,6 @@ adds to benchmarks/results/filled_masks.csv a row for each seed and split.
 """
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from lookright.run_directory.environment import processor
 from lookright.study.config import read_study
 from lookright.training.fill import fill_masks
+from lookright.training.results import evaluate_run
 from lookright.training.run import train
 from lookright.training.run_data import load_data, thin_out_masks
 from lookright.training.settings import instantiate
@@ -61,8 +61,7 @@ def measure(data: Path, out: Path, seed: int, steps: int) -> pd.DataFrame:
     done = fill_masks(few, filled, settings.size, steps, seed)
     seconds = time.perf_counter() - start
     settings.data, settings.out, settings.mask_share = filled, out / f"run-{seed}", 1.0
-    train(settings)
-    result = json.loads((settings.out / "result.json").read_text())
+    result = evaluate_run(train(settings))
     told = {"seed": seed, "masks": done.given, "iou": done.iou, "fill_seconds": seconds}
     told |= {"train_seconds": result["train_seconds"], "epochs": result["epochs"], "device": processor()}
     return pd.DataFrame(
