@@ -50,6 +50,8 @@ def with_few_masks(data: Path, settings: jsonargparse.Namespace, folder: Path) -
     bare = known.rows("train").query("mask_weight == 0")["image"]
     table = pd.read_csv(data / "labels.csv", dtype=str, keep_default_na=False)
     table["mask"] = table["mask"].where(~table["image"].isin(bare), "")
+    # Of test images, too, masks are there: the split keeps them from being learned from.
+    table["split"] = table["image"].map(known.table.set_index("image")["split"]).fillna("unused")
     table.to_csv(folder / "labels.csv", index=False)
 
 
