@@ -46,8 +46,9 @@ def fill_masks(data: Path, out: Path, size: int = 128, steps: int = 500, seed: i
 
     The network learns from four fifths of the masks that there are, with cross-entropy and the Dice loss (Milletari et
     al., "V-Net", 3DV 2016, arXiv 1606.04797), from the first weights on; the last fifth tells how good it is. Where the
-    table has splits, only images of `train` are filled: made masks are no truth to measure with. All masks become
-    shades; what was ignored in one becomes half evidence.
+    table has splits, only masks of `train` are learned from and only its images are filled: made masks are no truth to
+    measure with. Without, every image is one to train on; write the splits down where a protocol is to draw them. All
+    masks become shades; what was ignored in one becomes half evidence.
 
     Args:
         data: folder with labels.csv, some of whose images have a mask.
