@@ -253,9 +253,8 @@ class Spy(Method):
         return {"spy": output.logits.sum() * 0}
 
     def balance(self, classifier, task, terms):
-        assert set(terms) == {"spy"}
         self.tasks.append(task.item())
-        return {"spy": terms["spy"] + 1}
+        return {name: term + 1 for name, term in terms.items()}
 
 
 @pytest.mark.parametrize("shown", [True, False])

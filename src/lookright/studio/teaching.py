@@ -43,7 +43,7 @@ def representatives(
         may: which may be chosen.
         number: at most so many.
 
-    >>> embedding = np.array([[1.0, 0.1], [1.0, 0.0], [1.0, -0.1], [0.0, 1.0]])
+    >>> embedding = np.array([[1.0, 0.1], [1.0, 0.0], [1.0, -0.1], [-1.0, 0.0]])
     >>> representatives(embedding, embedding[:0], np.full(4, True), 2).tolist()
     [1, 3]
     """
