@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from lookright.batch import mask_on_grid
 from lookright.data.dataset import Augmentation, ImageDataset
+from lookright.data.mask_controls import full_value
 from lookright.data.samples import Samples, read_samples
 from lookright.errors import InputError, require_between
 from lookright.methods.masker import UNetMasker
@@ -105,9 +106,7 @@ def fill_masks(data: Path, out: Path, size: int = 128, steps: int = 500, seed: i
 def _learn(
     table: pd.DataFrame, samples: Samples, rows: list[int], preprocessing: Preprocessing, steps: int, seed: int
 ) -> UNetMasker:
-    dataset = ImageDataset(
-        table.iloc[rows], samples.of_rows(rows), [], [], preprocessing.size, Augmentation(crop=0.5), seed
-    )
+    dataset = ImageDataset(table.iloc[rows], samples.of_rows(rows), [], [], preprocessing.size, Augmentation(), seed)
     collate, generator = preprocessing.collate(), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -142,7 +141,7 @@ def mask_loss(
 
 
 def _shades(mask: Tensor) -> Float[Tensor, "H W"]:
-    planes = mask.as_subclass(Tensor).to(torch.float32) / (1 if mask.is_floating_point() else 255)
+    planes = mask.as_subclass(Tensor).to(torch.float32) / full_value(mask)
     evidence = planes[0]
     return evidence if len(planes) == 1 else torch.where(planes[1] > 0, UNSURE, evidence)
 
