@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 
 from lookright import ALIGN, CAMAL, ERM, RRR, SAGE, Classifier
+from lookright.errors import InputError
 from lookright.run_directory import read_facts
 from lookright.training.cost import step_cost
 from lookright.training.run import train
@@ -57,3 +60,18 @@ def test_a_budget_gives_each_method_the_epochs_that_it_can_pay(squares, settings
         run = train(settings(squares, tmp_path / name, method=name, budget=6, epochs=1))
         epochs[name] = read_facts(run.directory / "model.safetensors")["epochs"]
     assert epochs == {"ERM": 6, "SAGE": 2}
+
+
+def test_a_budget_pays_the_training_before_and_the_images_shown_more_often(squares, settings, tmp_path):
+    jtt = {"class_path": "JTT", "init_args": {"first_epochs": 2, "upweight": 3}}
+    run = train(settings(squares, tmp_path / "jtt", method=jtt, budget=12, epochs=1))
+    repeats = json.loads((run.directory / "first" / "finish.json").read_text())["repeats"]
+    assert sum(repeats) > len(repeats), "the first training made mistakes"
+    expected = round((12 - 2) * len(repeats) / sum(repeats))
+    assert read_facts(run.directory / "model.safetensors")["epochs"] == expected
+
+
+def test_a_training_before_must_leave_something_of_the_budget(squares, settings, tmp_path):
+    jtt = {"class_path": "JTT", "init_args": {"first_epochs": 6}}
+    with pytest.raises(InputError, match="budget = 6 .* costs 6"):
+        train(settings(squares, tmp_path / "jtt", method=jtt, budget=6, epochs=1))

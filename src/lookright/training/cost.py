@@ -9,6 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 from lookright.batch import Batch
 from lookright.classifier import Classifier
+from lookright.errors import InputError
 from lookright.methods import ERM, Method
 from lookright.tasks import Task, cross_entropy
 from lookright.training.preprocessing import Preprocessing
@@ -25,17 +26,32 @@ def affordable_epochs(
 ) -> int:
     """How many epochs of the method cost as many operations as `budget` epochs of plain training.
 
+    A training that the method does before its own is paid first.
+
     Args:
         settings: of the run, with its method attached to the classifier.
         data: of the run, of which some training images are taken, those with masks first.
         preprocessing: of these.
         classifier: to be trained; it is not changed.
+
+    Raises:
+        InputError: nothing is left after the training before.
     """
     budget, rows = settings.schedule.budget, len(data.rows("train"))
     batch = first_batch(data, preprocessing, COUNTED_IMAGES)
     steps = max(1, round(budget * rows / settings.optimisation.batch_size / settings.optimisation.accumulate))
     counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
-    return max(1, round(budget / step_cost(classifier, settings.method, batch, counted, settings.optimisation.task)))
+    task, spent = settings.optimisation.task, 0.0
+    if asked := settings.method.first():
+        first, epochs = asked
+        first.attach(classifier)
+        spent = epochs * step_cost(classifier, first, batch, counted, task)
+    if spent >= budget:
+        raise InputError(
+            f"budget = {budget:g} epochs of plain training, and the training that {type(settings.method).__name__} does "
+            f"before its own costs {spent:g}. Raise --budget, or shorten the first training."
+        )
+    return max(1, round((budget - spent) / step_cost(classifier, settings.method, batch, counted, task)))
 
 
 def step_cost(

@@ -293,6 +293,9 @@ def _train_before(settings: RunSettings, data: RunData, classifier: Classifier) 
                 ) from None
     found = read_json(out / "finish.json")
     data.repeats = found.get("repeats")
+    if settings.schedule.budget:
+        share = len(data.rows("train")) / len(data.training_rows)
+        settings.schedule.epochs = max(1, round(settings.schedule.epochs * share))
     if found.get("hands_on_weights"):
         classifier.model.load_state_dict(read_weights(weights))
 
