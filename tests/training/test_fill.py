@@ -44,6 +44,20 @@ def test_the_same_seed_makes_the_same_masks_and_another_others(squares, tmp_path
     assert one == same != other
 
 
+def test_given_masks_keep_their_weight_and_one_that_does_not_count_is_made_anew(own_squares, tmp_path):
+    table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
+    is_masked = (table["mask"] != "") & (table["split"] == "train")
+    first, second = is_masked[is_masked].index[:2]
+    weight = pd.Series(1.0, table.index)
+    weight[first], weight[second] = 0.25, 0
+    table.assign(mask_weight=weight).to_csv(own_squares / "labels.csv", index=False)
+    fill_masks(own_squares, tmp_path / "filled", size=32, steps=1)
+    made = read_table(tmp_path / "filled")
+    assert (made["mask_weight"][first], made["filled"][first]) == (0.25, "")
+    assert (made["mask_weight"][second], made["filled"][second]) == (1, "1")
+    assert set(made["mask_weight"][made["split"] == "train"]) == {0.25, 1}
+
+
 def test_ignored_pixels_teach_nothing_and_become_half_evidence(own_squares, tmp_path):
     table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
     with Image.open(own_squares / table["mask"][1]) as file:

@@ -49,7 +49,7 @@ def fill_masks(data: Path, out: Path, size: int = 128, steps: int = 500, seed: i
     al., "V-Net", 3DV 2016, arXiv 1606.04797), from the first weights on; the last fifth tells how good it is. Where the
     table has splits, only masks of `train` are learned from and only its images are filled: made masks are no truth to
     measure with. Without, every image is one to train on; write the splits down where a protocol is to draw them. All
-    masks become shades; what was ignored in one becomes half evidence.
+    masks become shades; what was ignored in one becomes half evidence. Given masks keep their weight, made ones have 1.
 
     Args:
         data: folder with labels.csv, some of whose images have a mask.
@@ -99,7 +99,8 @@ def fill_masks(data: Path, out: Path, size: int = 128, steps: int = 500, seed: i
     overlap = [_iou(soft_masks(masker, preprocessing, [samples[row].image])[0], samples[row].mask) for row in held_out]
     is_filled = pd.Series("", table.index)
     is_filled.iloc[missing] = "1"
-    table = write_copy(data, table.assign(filled=is_filled), masks(), out)
+    table = table.assign(filled=is_filled, mask_weight=table["mask_weight"].mask(is_filled == "1", 1.0))
+    table = write_copy(data, table, masks(), out)
     return Filled(table, len(given), len(held_out), float(np.mean(overlap)))
 
 

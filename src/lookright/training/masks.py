@@ -52,7 +52,7 @@ def write_masks(run: TrainedRun, data: Path, out: Path, batch_size: int = 64) ->
             images = [samples[row].image for row in range(len(table))[start : start + batch_size]]
             yield from soft_masks(masker, run.preprocessing, images)
 
-    return write_copy(data, table, made(), out)
+    return write_copy(data, table.drop(columns="mask_weight"), made(), out)
 
 
 def readable_table(data: Path, out: Path) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def write_copy(
 
     Args:
         data: the folder.
-        table: its rows; what they say of masks is replaced.
+        table: its rows; what they say of masks, but for their weight, is replaced.
         masks: of each row, from 0 to 1; None: it has none.
         out: folder to write.
     """
@@ -91,7 +91,7 @@ def write_copy(
                 Image.fromarray((mask * 255).round().byte().numpy()).save(draft / names[-1])
             (draft / image).parent.mkdir(parents=True, exist_ok=True)
             _link(data / image, draft / image)
-        said = ["box", "box_format", "box_unit", "mask_weight", "mask_value", "mask_ignore", "mask_polarity"]
+        said = ["box", "box_format", "box_unit", "mask_value", "mask_ignore", "mask_polarity"]
         table = table.drop(columns=said, errors="ignore").assign(mask=names)
         table.to_csv(draft / "labels.csv", index=False, lineterminator="\n")
         given = read_encoding(data).image_range
