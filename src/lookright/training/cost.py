@@ -48,8 +48,8 @@ def affordable_epochs(
         spent = epochs * step_cost(classifier, first, batch, counted, task)
     if spent >= budget:
         raise InputError(
-            f"budget = {budget:g} epochs of plain training, and the training that {type(settings.method).__name__} does "
-            f"before its own costs {spent:g}. Raise --budget, or shorten the first training."
+            f"budget = {budget:g} epochs of plain training, and the training that {type(settings.method).__name__} "
+            f"does before its own costs {spent:g}. Raise --budget, or shorten the first training."
         )
     return max(1, round((budget - spent) / step_cost(classifier, settings.method, batch, counted, task)))
 
