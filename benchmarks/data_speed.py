@@ -85,8 +85,18 @@ def first_step(folder: Path, out: Path) -> tuple[float, float]:
     return float(end) - start, float(megabytes)
 
 
-def input_speed(folder: Path, images: int, rounds: int, size: int) -> dict[str, float]:
-    """Images a second of one process, and the median over rounds of their ratio."""
+INPUTS: dict[str, tuple[str, int, dict]] = {
+    "224": ("photographs", 224, {"cache": 0.0}),
+    "96": ("photographs", 96, {"cache": 0.0}),
+    "96_later_epochs": ("photographs", 96, {}),
+    "large_224": ("large", 224, {"cache": 0.0}),
+    "large_224_reduced": ("large", 224, {"cache": 0.0, "least_side": 448}),
+}
+"""Photographs, what the model sees, and how they are read: by default decoded images are kept for later epochs."""
+
+
+def input_speed(folder: Path, images: int, rounds: int, size: int, reading: dict) -> dict[str, float]:
+    """Images a second of one process, and the median over rounds of their ratio; a first round is not counted."""
     import torch
     from timm.data import create_transform
 
@@ -95,7 +105,7 @@ def input_speed(folder: Path, images: int, rounds: int, size: int) -> dict[str, 
     from lookright.data.table import read_table
 
     torch.set_num_threads(1)
-    table, samples, _ = read_samples(folder, read_table(folder).head(images), cache=0.0, check_pixels=False)
+    table, samples, _ = read_samples(folder, read_table(folder).head(images), check_pixels=False, **reading)
     ours = ImageDataset(table, samples, ["a", "b"], [], size, Augmentation())
     collate = Collate((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     transform = create_transform(size, is_training=True, scale=(0.5, 1), color_jitter=0.2, interpolation="bilinear")
@@ -146,11 +156,11 @@ def main() -> None:
             found["memory_ratio"] = round(many / few, 3)
         if arguments.only != "start":
             make(work / "photographs", arguments.photographs, 400, ".jpg")
-            for size in (224, 96):
-                found[f"input_{size}"] = input_speed(
-                    work / "photographs", arguments.photographs, arguments.rounds, size
-                )
-                print(size, found[f"input_{size}"], flush=True)
+            counts = {"photographs": arguments.photographs, "large": arguments.photographs // 4}
+            make(work / "large", counts["large"], 1600, ".jpg")
+            for name, (kind, size, reading) in INPUTS.items():
+                found[f"input_{name}"] = input_speed(work / kind, counts[kind], arguments.rounds, size, reading)
+                print(name, found[f"input_{name}"], flush=True)
     finally:
         shutil.rmtree(work)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")

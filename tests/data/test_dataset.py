@@ -71,9 +71,9 @@ def test_the_part_is_resized_as_torchvision_does(read):
     (image, mask), change = read[1][0], Change((3, 5, 25, 20), mirrored=True)
     mask = tv_tensors.Mask(torch.ones(1, *image.shape[1:], dtype=torch.uint8).triu_())
     expected = v2.functional.hflip(v2.functional.resized_crop(image, 3, 5, 25, 20, [16, 16]))
-    assert torch.equal(change.moved(image.as_subclass(torch.Tensor), 16, v2.functional.resize_image), expected)
+    assert torch.equal(change.moved(image.as_subclass(torch.Tensor), 16, smooth=True), expected)
     expected = v2.functional.hflip(v2.functional.resized_crop(mask, 3, 5, 25, 20, [16, 16]))
-    assert torch.equal(change.moved(mask.as_subclass(torch.Tensor), 16, v2.functional.resize_mask), expected)
+    assert torch.equal(change.moved(mask.as_subclass(torch.Tensor), 16, smooth=False), expected)
 
 
 @pytest.mark.parametrize("colour", [(0.8, 1, 1), (1, 1.3, 1), (1, 1, 0.2), (0.9, 0.8, 1.2)], ids=str)

@@ -68,6 +68,26 @@ def test_images_are_turned_upright(tmp_path):
     assert read_image(tmp_path / "i.jpg").shape == (3, 6, 4)
 
 
+@pytest.mark.parametrize(("least_side", "divisor"), [(None, 1), (151, 1), (150, 2), (100, 2), (75, 4), (37, 8), (1, 8)])
+def test_a_jpeg_is_decoded_to_a_part_of_its_size_where_both_sides_stay_long_enough(tmp_path, least_side, divisor):
+    rows, columns = np.mgrid[:300, :401]
+    smooth = np.stack([rows / 300 * 255, columns / 401 * 255, np.full_like(rows, 90.0)], -1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth).save(tmp_path / "i.jpg", quality=95, exif=exif)
+    whole, image = read_image(tmp_path / "i.jpg"), read_image(tmp_path / "i.jpg", least_side=least_side)
+    height, width = -(-401 // divisor), -(-300 // divisor)
+    assert image.shape == (3, height, width)
+    assert read_header(tmp_path / "i.jpg", least_side)[:2] == (401, 300)
+    assert read_header(tmp_path / "i.jpg", least_side).decoded == (width, height)
+    resized = torch.nn.functional.interpolate(whole[None].float(), (height, width), mode="area")[0]
+    assert (resized - image).abs().max() < 6
+
+
+def test_a_png_is_always_decoded_whole(tmp_path):
+    assert read_image(save(tmp_path / "i.png", np.zeros((64, 64), np.uint8)), least_side=8).shape == (3, 64, 64)
+
+
 def test_an_orientation_in_xmp_turns_the_image_and_is_in_its_header(tmp_path):
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "i.jpg", xmp=xmp)

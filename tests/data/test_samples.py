@@ -94,3 +94,39 @@ def test_samples_of_rows_and_their_controls_are_decoded_when_asked_for(own_squar
     assert rows[1].image.min() == 255
     assert torch.equal(inverted[1].mask, 255 - rows[1].mask)
     assert same(pickle.loads(pickle.dumps(shuffled))[1], shuffled[1])
+
+
+@pytest.mark.parametrize("evidence", ["mask", "box"])
+def test_masks_become_as_small_as_their_reduced_images(tmp_path, evidence):
+    (tmp_path / "images").mkdir()
+    mask = np.zeros((200, 320), np.uint8)
+    mask[40:120, 80:200] = 255
+    Image.fromarray(np.repeat(mask[..., None], 3, 2)).save(tmp_path / "images/0.jpg", quality=95)
+    Image.fromarray(mask).save(tmp_path / "0.png")
+    cell = {"mask": "0.png", "box": "80 40 199 119"}[evidence]
+    (tmp_path / "labels.csv").write_text(f"image,label,{evidence}\nimages/0.jpg,a,{cell}\n")
+    for cache in (4.0, 0.0):
+        _, samples, _ = read_samples(tmp_path, read_table(tmp_path), cache=cache, check_pixels=True, least_side=50)
+        image, small = samples[0]
+        assert image.shape == (3, 50, 80)
+        assert small.shape == (1, 50, 80)
+        assert ((image[0] > 127) == (small[0] > 127)).float().mean() > 0.99
+
+
+def test_a_cache_in_a_file_serves_the_next_run_and_knows_when_a_file_changed(own_squares, tmp_path):
+    table = read_table(own_squares)
+    _, first, _ = read_samples(own_squares, table, check_pixels=True, cache_folder=tmp_path / "cache")
+    expected = [first[index] for index in range(len(first))]
+    _, second, _ = read_samples(own_squares, table, check_pixels=False, cache_folder=tmp_path / "cache")
+    assert len(second.cache) == len(table)
+    assert all(same(one, other) for one, other in zip(second, expected, strict=True))
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(own_squares / "images/4.png")
+    _, third, _ = read_samples(own_squares, table, check_pixels=False, cache_folder=tmp_path / "cache")
+    assert len(third.cache) == 0
+    assert third[4].image.max() == 0
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(squares, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Cannot keep images in .*file.*Name a folder"):
+        read_samples(squares, read_table(squares), cache_folder=tmp_path / "file")

@@ -1,17 +1,18 @@
 """Images and masks transformed in step, drawn in an order that depends on (seed, epoch) alone."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset, Sampler
-from torchvision.transforms.v2.functional import resize_image, resize_mask, rgb_to_grayscale
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from lookright.batch import Batch
 from lookright.data.samples import Sample
@@ -62,10 +63,12 @@ class Change(NamedTuple):
     mirrored: bool = False
     colour: tuple[float, float, float] = UNCHANGED
 
-    def moved(self, pixels: Tensor, size: int, resize: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
-        """The part (C, H, W) that is kept, on a square of `size` pixels."""
+    def moved(self, pixels: Shaped[Tensor, "C H W"], size: int, smooth: bool) -> Shaped[Tensor, "C size size"]:
+        """The part that is kept, on a square of `size` pixels: each the mean of those it covers, or the nearest."""
         top, left, height, width = self.box
-        square = resize(pixels[:, top : top + height, left : left + width], [size, size])
+        kept = pixels[None, :, top : top + height, left : left + width]
+        how: dict[str, Any] = {"mode": "bilinear", "antialias": True} if smooth else {"mode": "nearest"}
+        square = interpolate(kept, (size, size), **how)[0] if (height, width) != (size, size) else kept[0]
         return square.flip(-1) if self.mirrored else square
 
 
@@ -154,7 +157,7 @@ class ImageDataset(Dataset):
         else:
             change = self.augmentation.draw(Random(_mix(self.seed, epoch, index)), height, width)
         sample = {
-            "image": change.moved(image.as_subclass(Tensor), self.size, resize_image),
+            "image": change.moved(image.as_subclass(Tensor), self.size, smooth=True),
             "label": self.label[index],
             "mask": torch.zeros(self.size, self.size, dtype=torch.uint8),
             "mask_weight": self.mask_weight[index],
@@ -163,7 +166,7 @@ class ImageDataset(Dataset):
             "colour": change.colour,
         }
         if mask is not None:
-            sample["mask"], *ignore = change.moved(mask.as_subclass(Tensor), self.size, resize_mask)
+            sample["mask"], *ignore = change.moved(mask.as_subclass(Tensor), self.size, smooth=False)
             if ignore:
                 sample["ignore"] = ignore[0]
         return sample

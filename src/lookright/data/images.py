@@ -39,26 +39,50 @@ CONVERSIONS = {
 
 
 class Header(NamedTuple):
-    """What an image file says before it is decoded: width and height as stored, and how it is to be turned (1: not)."""
+    """What an image file says before it is decoded: width and height as stored, and how it is to be turned (1: not).
+
+    The last two are the width and height to which it is decoded, smaller where a reduced one was asked for.
+    """
 
     width: int
     height: int
     orientation: int
+    decoded_width: int
+    decoded_height: int
 
     @property
     def upright(self) -> tuple[int, int]:
         """Width and height once turned."""
-        return (self.height, self.width) if self.orientation in _TRANSPOSED else (self.width, self.height)
+        return self._turned(self.width, self.height)
+
+    @property
+    def decoded(self) -> tuple[int, int]:
+        """Width and height once decoded and turned."""
+        return self._turned(self.decoded_width, self.decoded_height)
+
+    def _turned(self, width: int, height: int) -> tuple[int, int]:
+        return (height, width) if self.orientation in _TRANSPOSED else (width, height)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, least_side: int | None = None) -> Header:
     """Size and orientation of an image, without decoding it.
+
+    Args:
+        path: of the file.
+        least_side: as in `read_image`.
 
     Raises:
         InputError: the file is missing or no image.
     """
     with opened(path) as image:
-        return Header(*image.size, _orientation(image))
+        return _header(image, least_side)
+
+
+def _header(image: Image.Image, least_side: int | None) -> Header:
+    size = image.size
+    if least_side is not None and min(size) >= 2 * least_side:
+        image.draft(None, (least_side, least_side))  # JPEG alone can do it
+    return Header(*size, _orientation(image), *image.size)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -68,22 +92,26 @@ def _orientation(image: Image.Image) -> int:
     return turn if turn in range(1, 9) else 1
 
 
-def read_image(path: Path, span: tuple[float, float] | None = None) -> tv_tensors.Image:
+def read_image(path: Path, span: tuple[float, float] | None = None, least_side: int | None = None) -> tv_tensors.Image:
     """An image as uint8 (3, H, W), turned upright as its EXIF orientation says, transparent pixels white.
 
     Args:
         path: of the file.
         span: the numbers that are black and white where a channel has more than 8 bits; None: 0 and 65535 (integers)
             or 1 (floats).
+        least_side: decode a JPEG to a half, a quarter or an eighth of its size where both sides keep so many pixels,
+            which is the faster, the smaller; None: decode it whole.
 
     Raises:
         InputError: the file is missing, truncated, no image, has several pages, or more than 8 bits of which it is not
             clear what is white.
     """
-    return read_upright(path, span)[0]
+    return read_upright(path, span, least_side)[0]
 
 
-def read_upright(path: Path, span: tuple[float, float] | None = None) -> tuple[tv_tensors.Image, Header]:
+def read_upright(
+    path: Path, span: tuple[float, float] | None = None, least_side: int | None = None
+) -> tuple[tv_tensors.Image, Header]:
     """As `read_image`, with what the file says of itself.
 
     Raises:
@@ -96,8 +124,9 @@ def read_upright(path: Path, span: tuple[float, float] | None = None) -> tuple[t
                 f"{str(path)!r} has {pages} pages. Expected an image of one page: convert the file "
                 "with 'lookright data convert', which writes every page as an image of its own."
             )
+        header = _header(image, least_side)
         image.load()  # a PNG may have its EXIF block after the pixels
-        header = Header(*image.size, _orientation(image))
+        header = header._replace(orientation=_orientation(image))
         pixels = _rgb(turned(image, header.orientation), path, span)
         return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1)), header
 

@@ -1,12 +1,15 @@
-"""Decoded samples in memory that a process shares with those that it forks."""
+"""Decoded samples that a process shares with those that it forks, in memory or in a file."""
 
 import mmap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torchvision import tv_tensors
+
+from lookright.errors import InputError
 
 
 class SampleCache:
@@ -15,18 +18,26 @@ class SampleCache:
     The memory is mapped before data loaders fork their workers, so that what one decodes all have. Memory is used as
     samples come in. A process that is not forked but started anew gets an empty cache that keeps nothing.
 
+    In a file, samples stay for the next process, and the file system's cache takes as much memory as is free.
+
     Args:
         sizes: height and width of each sample.
         gigabytes: of room.
+        file: to keep them in; None: in memory. Its name must tell all that samples depend on.
+
+    Raises:
+        InputError: the file cannot be written.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]] | Int[np.ndarray, "n 2"], gigabytes: float) -> None:
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]] | Int[np.ndarray, "n 2"], gigabytes: float, file: Path | None = None
+    ) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         ends = np.cumsum(self.sizes.prod(1) * 5)  # three channels and two planes of a mask
         self.kept = int(np.searchsorted(ends, gigabytes * 1e9, side="right"))
         self.starts = np.concatenate([[0], ends])[: self.kept + 1]
         length = int(self.starts[-1]) + self.kept
-        self._memory = np.frombuffer(mmap.mmap(-1, length), np.uint8) if self.kept else None
+        self._memory = np.frombuffer(_mapped(length, file), np.uint8) if self.kept else None
 
     def __len__(self) -> int:
         """Samples that are there."""
@@ -61,3 +72,19 @@ class SampleCache:
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_memory": None}
+
+
+def _mapped(length: int, file: Path | None) -> mmap.mmap:
+    if file is None:
+        return mmap.mmap(-1, length)
+    path = file.with_name(f"{file.name}-{length}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as opened:
+            opened.truncate(length)  # where nothing was written, the file takes no room
+            return mmap.mmap(opened.fileno(), length)
+    except OSError as error:
+        raise InputError(
+            f"Cannot keep images in {str(path)!r}: {error.strerror}. Name a folder to write to, or leave out "
+            "--cache-folder."
+        ) from error

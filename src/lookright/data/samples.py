@@ -51,6 +51,7 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         encoding: of its masks.
         cache: of decoded samples; None keeps none.
         positions: of the samples in the table; None takes all.
+        least_side: as in `lookright.data.images.read_image`; masks become as small as their images.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         encoding: Encoding,
         cache: SampleCache | None = None,
         positions: Sequence[int] | None = None,
+        least_side: int | None = None,
     ) -> None:
         self.folder = folder
+        self.least_side = least_side
         self.columns = columns
         self.encoding = encoding
         self.cache = cache
@@ -76,14 +79,15 @@ class Samples(Sequence):  # not Sequence[Sample]: who checks types looks at item
         found = self.cache.get(position) if self.cache is not None else None
         if found is None:
             row = {name: column[position] for name, column in self.columns.items()}
-            found = _read_sample(self.folder, row, self.encoding)
+            found = _read_sample(self.folder, row, self.encoding, self.least_side)
             if self.cache is not None:
                 self.cache.put(position, *found)
         return Sample(*found)
 
     def of_rows(self, rows: Iterable[int]) -> "Samples":
         """The samples of some rows."""
-        part = Samples(self.folder, self.columns, self.encoding, self.cache, [self.positions[row] for row in rows])
+        positions = [self.positions[row] for row in rows]
+        part = Samples(self.folder, self.columns, self.encoding, self.cache, positions, self.least_side)
         part.stamps = self.stamps
         return part
 
@@ -135,6 +139,8 @@ def read_samples(
     cache: float = 4.0,
     encoding: Encoding | None = None,
     check_pixels: bool | None = None,
+    least_side: int | None = None,
+    cache_folder: Path | None = None,
 ) -> tuple[pd.DataFrame, Samples, list[str]]:
     """Check every file of a table by its header and, if wanted, by its pixels; decode when asked for a sample.
 
@@ -148,6 +154,8 @@ def read_samples(
         cache: gigabytes of decoded samples to keep; the others are decoded again whenever they are asked for.
         encoding: what the masks mean; None: see `folder_encoding`.
         check_pixels: decode every image once now; None: where there are at most `CHECKED`.
+        least_side: as in `Samples`.
+        cache_folder: keep them in a file of this folder, where the next run finds them, and not in memory.
 
     Returns:
         The rows that could be read, their samples, and what was wrong with the others.
@@ -162,14 +170,19 @@ def read_samples(
     wrong: dict[int, str] = {}
     for index, values in enumerate(zip(*columns.values(), strict=True)):
         try:
-            sizes[index] = _check_header(folder, dict(zip(columns, values, strict=True)), encoding)
+            sizes[index] = _check_header(folder, dict(zip(columns, values, strict=True)), encoding, least_side)
         except InputError as error:
             if not skip_unreadable:
                 raise InputError(f"{error} {_REMEDY}") from error
             wrong[index] = str(error)
-    samples = Samples(folder, columns, encoding, SampleCache(sizes, cache) if cache > 0 else None)
+    samples = Samples(folder, columns, encoding, least_side=least_side)
     samples.stamps = _stamps(_files(folder, columns))
-    key = None if wrong else _state(folder, columns, encoding, samples.stamps)
+    state = _state(folder, columns, encoding, samples.stamps)
+    if cache > 0:
+        samples.cache = SampleCache(
+            sizes, cache, cache_folder and cache_folder / f"{state[:32]}-{least_side or 'whole'}"
+        )
+    key = None if wrong else state
     wanted = len(table) <= CHECKED if check_pixels is None else check_pixels
     if wanted and not (key and is_remembered(key)):
         good = [index for index in range(len(table)) if index not in wrong]
@@ -258,20 +271,20 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_header(folder: Path, row: Mapping[Any, Any], encoding: Encoding) -> tuple[int, int]:
-    """The height and width of the upright image; complains where its mask cannot belong to it."""
-    header = read_header(folder / row["image"])
+def _check_header(folder: Path, row: Mapping[Any, Any], encoding: Encoding, least_side: int | None) -> tuple[int, int]:
+    """The height and width of the upright image once decoded; complains where its mask cannot belong to it."""
+    header = read_header(folder / row["image"], least_side)
     if row.get("mask"):
         _turn(row, header, [read_header(file) for file in mask_files(folder, row["mask"])], encoding.of_row(row))
-    width, height = header.upright
+    width, height = header.decoded
     return height, width
 
 
 def _read_sample(
-    folder: Path, row: Mapping[Any, Any], encoding: Encoding
+    folder: Path, row: Mapping[Any, Any], encoding: Encoding, least_side: int | None
 ) -> tuple[tv_tensors.Image, tv_tensors.Mask | None]:
-    image, header = read_upright(folder / row["image"], encoding.image_range)
-    height, width = image.shape[-2:]
+    image, header = read_upright(folder / row["image"], encoding.image_range, least_side)
+    width, height = header.upright
     if row.get("mask"):
         encoding = encoding.of_row(row)
         files = mask_files(folder, row["mask"])
@@ -291,6 +304,8 @@ def _read_sample(
         mask = read_box(row["box"], height, width, folder / row["image"], encoding, turn)
     else:
         return image, None
+    if mask.shape[-2:] != image.shape[-2:]:
+        mask = functional.resize(mask, list(image.shape[-2:]))
     if not mask.is_floating_point():
         return image, mask
     bytes_ = mask.mul(255).round_().to(torch.uint8)

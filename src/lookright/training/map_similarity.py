@@ -51,9 +51,7 @@ def map_similarity(
         settings.seed,
         splits=[split],
         classes=run.classes,
-        skip_unreadable=settings.images.skip_unreadable,
-        cache=settings.machine.cache,
-        check_pixels=settings.machine.check_pixels,
+        **settings.reading,
     )
     map = map or settings.evaluation.map
     found = []

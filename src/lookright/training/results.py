@@ -63,9 +63,7 @@ def evaluate_run(
         protocol=settings.protocol,
         seed=settings.seed,
         classes=run.classes,
-        skip_unreadable=settings.images.skip_unreadable,
-        cache=settings.machine.cache,
-        check_pixels=settings.machine.check_pixels,
+        **settings.reading,
     )
     loaded = load(folder, splits=splits)
     is_own = loaded.fingerprint == run.fingerprint

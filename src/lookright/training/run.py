@@ -179,9 +179,7 @@ def _load_training_data(settings: RunSettings) -> RunData:
         settings.data,
         settings.protocol,
         settings.seed,
-        skip_unreadable=images.skip_unreadable,
-        cache=settings.machine.cache,
-        check_pixels=settings.machine.check_pixels,
+        **settings.reading,
     )
     for message in data.skipped:
         warnings.warn(f"Left out: {message}", stacklevel=2)

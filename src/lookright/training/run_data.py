@@ -98,6 +98,8 @@ def load_data(
     skip_unreadable: bool = False,
     cache: float = 4.0,
     check_pixels: bool | None = None,
+    least_side: int | None = None,
+    cache_folder: Path | None = None,
 ) -> RunData:
     """Read a folder, split it, check it.
 
@@ -108,8 +110,10 @@ def load_data(
         splits: the only ones to keep; None keeps all.
         classes: those of a trained model; None takes the labels of the training split.
         skip_unreadable: leave out what cannot be read.
-        cache: gigabytes of decoded images to keep in memory.
+        cache: gigabytes of decoded images to keep.
         check_pixels: decode every image once now; None: where there are at most `lookright.data.samples.CHECKED`.
+        least_side: as in `lookright.data.samples.read_samples`.
+        cache_folder: likewise.
 
     Raises:
         InputError: whatever is wrong with the folder, its table, its splits or its files.
@@ -141,7 +145,9 @@ def load_data(
                 f"Split {split!r} of {str(folder)!r} has the label {unknown[0]!r}, which training never saw; it knows "
                 f"{', '.join(classes)}. Correct the label, or use a protocol that declares the split open-set."
             )
-    table, samples, skipped = read_samples(folder, table, skip_unreadable, cache, encoding, check_pixels)
+    table, samples, skipped = read_samples(
+        folder, table, skip_unreadable, cache, encoding, check_pixels, least_side, cache_folder
+    )
     domains = sorted(set(table["domain"])) if "domain" in table else []
     groups = sorted(set(groups_of(table)) - {""})
     return RunData(table, samples, classes, domains, groups, digest, skipped)

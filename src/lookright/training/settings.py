@@ -34,6 +34,8 @@ class ImageSettings(Group):
             `lookright.training.map_similarity` compares a run with. Select the `last` weights, since no validation
             image tells which are best.
         skip_unreadable: go on without images that cannot be read, and count them.
+        reduced: decode a JPEG to a half, a quarter or an eighth of its size where both sides stay at least twice as
+            long as the model's. Faster, and as good as the same to the eye; not quite the same pixels.
     """
 
     size: int = within(224, least=1, most=8192)
@@ -43,6 +45,7 @@ class ImageSettings(Group):
     mask_control: MaskControl | None = None
     random_labels: bool = False
     skip_unreadable: bool = False
+    reduced: bool = False
 
 
 @dataclass
@@ -108,7 +111,9 @@ class MachineSettings(Group):
         precision: fp32, bf16 or fp16 (mixed).
         channels_last: lay images and weights out with channels last in memory, which many convolutional networks run
             faster with.
-        cache: gigabytes of decoded images that stay in memory; further ones are decoded whenever they are needed.
+        cache: gigabytes of decoded images that are kept; further ones are decoded whenever they are needed.
+        cache_folder: keep them in a file of this folder, which the next run finds, and not in memory. Delete it when
+            you like.
         check_pixels: decode every image once before training, unless that was done and no file has changed; None: up to
             20,000. Without, a truncated file ends the training where it is met.
         workers: processes that prepare batches; 0 prepares them in the training process.
@@ -120,6 +125,7 @@ class MachineSettings(Group):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     cache: float = within(4.0, least=0)
+    cache_folder: Path | None = None
     check_pixels: bool | None = None
     workers: int = within(2, least=0, most=1024)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
@@ -198,6 +204,17 @@ class RunSettings(Checked):
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How `lookright.training.run_data.load_data` is to read the images."""
+        return {
+            "skip_unreadable": self.images.skip_unreadable,
+            "cache": self.machine.cache,
+            "check_pixels": self.machine.check_pixels,
+            "least_side": 2 * self.images.size if self.images.reduced else None,
+            "cache_folder": self.machine.cache_folder,
+        }
 
 
 settings_file = SettingsFile(
