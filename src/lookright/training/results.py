@@ -1,7 +1,6 @@
 """Evaluates a trained run on splits and keeps `result.json`."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from lookright.training.attack_detection import attack_summary
 from lookright.training.evaluation import evaluate_split, split_accuracy, write_evaluation
 from lookright.training.open_set import open_set_summary, training_class_means
 from lookright.training.run import TrainedRun, load_last_step
-from lookright.training.run_data import load_data
+from lookright.training.run_data import RunData, load_data
 from lookright.training.settings import RunSettings
 
 
@@ -58,13 +57,12 @@ def evaluate_run(
     asked = [split for split in splits or () if split in open_set]
     if splits is not None and asked:
         _require_known_split(settings, folder, asked[0], splits)
-    load = partial(
-        load_data,
-        protocol=settings.protocol,
-        seed=settings.seed,
-        classes=run.classes,
-        **settings.reading,
-    )
+
+    def load(folder: Path, splits: Sequence[str] | None) -> RunData:
+        return load_data(
+            folder, settings.protocol, settings.seed, splits=splits, classes=run.classes, **settings.reading
+        )
+
     loaded = load(folder, splits=splits)
     is_own = loaded.fingerprint == run.fingerprint
     has_oracle = splits is None and len(loaded.rows(ORACLE_SPLIT)) > 0
