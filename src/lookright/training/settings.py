@@ -35,7 +35,7 @@ class ImageSettings(Group):
             image tells which are best.
         skip_unreadable: go on without images that cannot be read, and count them.
         reduced: decode a JPEG to a half, a quarter or an eighth of its size where both sides stay at least twice as
-            long as the model's. Faster, and as good as the same to the eye; not quite the same pixels.
+            long as the model's. Faster; the same to the eye, though not in every pixel.
     """
 
     size: int = within(224, least=1, most=8192)
