@@ -75,14 +75,14 @@ def read_header(path: Path, least_side: int | None = None) -> Header:
         InputError: the file is missing or no image.
     """
     with opened(path) as image:
-        return _header(image, least_side)
+        size = image.size
+        _reduce(image, least_side)
+        return Header(*size, _orientation(image), *image.size)
 
 
-def _header(image: Image.Image, least_side: int | None) -> Header:
-    size = image.size
-    if least_side is not None and min(size) >= 2 * least_side:
+def _reduce(image: Image.Image, least_side: int | None) -> None:
+    if least_side is not None and min(image.size) >= 2 * least_side:
         image.draft(None, (least_side, least_side))  # JPEG alone can do it
-    return Header(*size, _orientation(image), *image.size)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -124,9 +124,10 @@ def read_upright(
                 f"{str(path)!r} has {pages} pages. Expected an image of one page: convert the file "
                 "with 'lookright data convert', which writes every page as an image of its own."
             )
-        header = _header(image, least_side)
+        size = image.size
+        _reduce(image, least_side)
         image.load()  # a PNG may have its EXIF block after the pixels
-        header = header._replace(orientation=_orientation(image))
+        header = Header(*size, _orientation(image), *image.size)
         pixels = _rgb(turned(image, header.orientation), path, span)
         return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1)), header
 

@@ -291,11 +291,8 @@ def _read_sample(
         turn = 1 if header.orientation == 1 else _turn(row, header, [read_header(file) for file in files], encoding)
         planes = read_planes(files, encoding, row.get("mask_value", ""), turn, row.get("mask_ignore", ""))
         mask = tv_tensors.Mask(torch.from_numpy(planes))
-        if mask.shape[-2:] != (height, width):
-            _turn(
-                row, header, [read_header(file) for file in files], encoding
-            )  # complains where it must not be resized
-            mask = functional.resize(mask, [height, width])
+        if mask.shape[-2:] != (height, width):  # complains where it must not be resized
+            _turn(row, header, [read_header(file) for file in files], encoding)
     elif row.get("box"):
         encoding = encoding.of_row(row)
         turn = _turn(row, header, [], encoding)
