@@ -7,7 +7,8 @@ The reference follows `ppo_atari.py` line by line where it matters for speed and
 network, a time-out ends an episode like a death), in the same process layout: one process an environment. It clips
 rewards to [-1, 1] as lookright does, where CleanRL's ClipRewardEnv takes their sign. `speed` times the whole training
 from outside, so that logging, the checkpoint and the weights written count against lookright. In `learning`
-lookright's `bootstrap_truncated` is off, so that both treat a time-out alike.
+lookright's `bootstrap_truncated` is off, so that both treat a time-out alike. "Fast" is lookright with
+`precision: bf16` and `play_ahead: true`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,7 @@ RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
 BATCH = ENVIRONMENTS * STEPS
 UPDATES = {"speed": 4, "learning": 60}
+FAST = {"precision": "bf16", "play_ahead": True}
 INCLUDED = {
     "lookright, masks rendered": "PPO alone; the games render and resize masks and hand them over, unread",
     "lookright + CAMAL": "rendered masks, kept and batched, and CAMAL's map and loss in every mini-batch",
@@ -137,18 +140,20 @@ def reference(environments: DoomEnvironments, seed: int, updates: int) -> np.nda
     return means
 
 
-def ours(environments: DoomEnvironments, seed: int, updates: int, method: Method, bootstrap: bool = True) -> np.ndarray:
+def ours(
+    environments: DoomEnvironments, seed: int, updates: int, method: Method | None = None, **changes: Any
+) -> np.ndarray:
     """Train with lookright; for each update the mean return of the episodes that ended in it, or NaN."""
     with tempfile.TemporaryDirectory() as folder:
         settings = PPOSettings(
             Path(folder),
-            method=method,
+            method=method or ERM(),
             seed=seed,
             total_timesteps=updates * BATCH,
             checkpoint_every=updates,
             checkpoint_episodes=0,
-            bootstrap_truncated=bootstrap,
             device="cpu",
+            **changes,
         )
         ppo._learn(settings, environments)
         log = pd.read_csv(Path(folder) / "metrics.csv")
@@ -176,9 +181,12 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
     ):
         variants: dict[str, Callable[[int], object]] = {
             "CleanRL": lambda updates: reference(plain, 0, updates),
-            "lookright": lambda updates: ours(plain, 0, updates, ERM()),
-            "lookright, masks rendered": lambda updates: ours(masked, 0, updates, ERM()),
+            "lookright": lambda updates: ours(plain, 0, updates),
+            "lookright, masks rendered": lambda updates: ours(masked, 0, updates),
             "lookright + CAMAL": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1)),
+            "lookright, fast": lambda updates: ours(plain, 0, updates, **FAST),
+            "lookright + CAMAL, fast": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1), **FAST),
+            "lookright, fast, small network": lambda updates: ours(plain, 0, updates, network="small", **FAST),
             "environments": lambda updates: play_at_random(plain, updates),
             "environments with masks": lambda updates: play_at_random(masked, updates),
         }
@@ -205,7 +213,7 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
         "updates": updates,
         "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
         "included": INCLUDED,
-        "lookright / CleanRL": quotient("lookright", "CleanRL"),
+        **{f"{name} / CleanRL": quotient(name, "CleanRL") for name in names if name.startswith("lookright")},
         "lookright, masks rendered / lookright": quotient("lookright, masks rendered", "lookright"),
         "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
         "environments with masks / without": quotient("environments with masks", "environments"),
@@ -222,16 +230,18 @@ def learning(scenario: str, number: int, updates: int) -> None:
         with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
             returns = {
                 "CleanRL": reference(environments, seed, updates),
-                "lookright": ours(environments, seed, updates, ERM(), bootstrap=False),
+                "lookright": ours(environments, seed, updates, bootstrap_truncated=False),
+                "lookright, fast": ours(environments, seed, updates, bootstrap_truncated=False, **FAST),
             }
         means = {name: np.nanmean(values[last]) for name, values in returns.items()}
         rows.append({"scenario": scenario, "updates": updates, "seed": seed, **means, "device": device()})
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "rl_learning.csv", index=False, float_format="%.6g")
-    for name in ("CleanRL", "lookright"):
+    for name in returns:
         print(name, mean_interval(table[name]))
-    print("difference", paired_difference(table["lookright"], table["CleanRL"]))
+    for name in ("lookright", "lookright, fast"):
+        print(name, "against CleanRL", paired_difference(table[name], table["CleanRL"]))
 
 
 if __name__ == "__main__":
