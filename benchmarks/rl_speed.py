@@ -1,6 +1,7 @@
 """PPO of lookright beside CleanRL's `ppo_atari.py`: environment steps a second, the cost of masks, and what is learnt.
 
     python benchmarks/rl_speed.py speed      # writes benchmarks/results/rl_speed.json
+    python benchmarks/rl_speed.py speed --sample_factory PYTHON   # with a third peer
     python benchmarks/rl_speed.py learning   # writes benchmarks/results/rl_learning.csv
 
 The reference follows `ppo_atari.py` line by line where it matters for speed and learning (float32 storage, the same
@@ -9,12 +10,18 @@ rewards to [-1, 1] as lookright does, where CleanRL's ClipRewardEnv takes their 
 from outside, so that logging, the checkpoint and the weights written count against lookright. In `learning`
 lookright's `bootstrap_truncated` is off, so that both treat a time-out alike. "Fast" is lookright with
 `precision: bf16` and `play_ahead: true`.
+
+Sample Factory needs NumPy below 2 and gymnasium below 1, so PYTHON is that of an environment of its own with
+`sample-factory[vizdoom]`. It trains on `basic` with CleanRL's network, sight, passes and mini-batches, in two processes
+of four games each, asynchronously as it does by default, and says its own speed (frames, four of which are a decision).
 """
 
 import argparse
 import json
 import os
+import re
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -160,6 +167,22 @@ def ours(
     return log.reindex(columns=["train/return"]).to_numpy()[:, 0]
 
 
+def sample_factory(python: str, updates: int) -> float:
+    """Decisions a second of Sample Factory on `basic`, as it reports them."""
+    frames = 4 * updates * BATCH
+    options = {
+        **{"env": "doom_basic", "device": "cpu", "experiment": "speed", "train_for_env_steps": frames},
+        **{"num_workers": 2, "num_envs_per_worker": ENVIRONMENTS // 2, "rollout": STEPS, "num_epochs": EPOCHS},
+        **{"batch_size": BATCH // MINIBATCHES, "num_batches_per_epoch": MINIBATCHES, "use_rnn": False},
+        **{"encoder_conv_architecture": "convnet_atari", "res_w": 84, "res_h": 84, "save_every_sec": 10**6},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", "sf_examples.vizdoom.train_vizdoom", f"--train_dir={folder}"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(re.findall(r"FPS: ([\d.]+)", run.stdout + run.stderr)[-1]) / 4
+
+
 def play_at_random(environments: DoomEnvironments, updates: int) -> None:
     """What the environments do in so many updates, without an agent."""
     generator = np.random.default_rng(0)
@@ -173,7 +196,7 @@ def device() -> str:
     return f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
 
 
-def speed(scenario: str, rounds: int, updates: int) -> None:
+def speed(scenario: str, rounds: int, updates: int, other_python: str | None) -> None:
     """All variants, each round in another order; a quotient is the median of those within a round."""
     with (
         closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
@@ -200,6 +223,8 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
                 started = time.perf_counter()
                 variants[name](updates)
                 rates[name].append(updates * BATCH / (time.perf_counter() - started))
+            if other_python:
+                rates.setdefault("Sample Factory", []).append(sample_factory(other_python, 4 * updates))
             print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
 
     def quotient(name: str, base: str) -> float:
@@ -213,7 +238,9 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
         "updates": updates,
         "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
         "included": INCLUDED,
-        **{f"{name} / CleanRL": quotient(name, "CleanRL") for name in names if name.startswith("lookright")},
+        **{
+            f"{name} / CleanRL": quotient(name, "CleanRL") for name in rates if name.startswith(("lookright", "Sample"))
+        },
         "lookright, masks rendered / lookright": quotient("lookright, masks rendered", "lookright"),
         "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
         "environments with masks / without": quotient("environments with masks", "environments"),
@@ -250,6 +277,10 @@ if __name__ == "__main__":
     parser.add_argument("--scenario", default="basic")
     parser.add_argument("--rounds", type=int, default=5, help="speed: repetitions; learning: seeds")
     parser.add_argument("--updates", type=int, help=f"of {BATCH:,} steps each; default: {UPDATES}")
+    parser.add_argument("--sample_factory", metavar="PYTHON", help="speed: the interpreter that has it")
     arguments = parser.parse_args()
-    measure = speed if arguments.what == "speed" else learning
-    measure(arguments.scenario, arguments.rounds, arguments.updates or UPDATES[arguments.what])
+    number = arguments.updates or UPDATES[arguments.what]
+    if arguments.what == "speed":
+        speed(arguments.scenario, arguments.rounds, number, arguments.sample_factory)
+    else:
+        learning(arguments.scenario, arguments.rounds, number)
