@@ -28,6 +28,7 @@ class PlannedRun:
         settings: of the run, complete.
         directory: of the run, relative to the study's.
         candidate_of: the method among whose candidates the run is; empty in a study that does not choose.
+        drawn: what sets the candidate apart, in words.
         cross_validation: by domain, the run in which this domain is held out besides the one that this run holds out.
     """
 
@@ -35,6 +36,7 @@ class PlannedRun:
     settings: jsonargparse.Namespace
     directory: Path
     candidate_of: str = ""
+    drawn: str = ""
     cross_validation: Mapping[str, "PlannedRun"] = field(default_factory=dict)
 
 
@@ -99,13 +101,14 @@ class Study:
                 if self.search and seed == self.seeds[0]:
                     require_buildable(settings, of_candidate)
                 others = dict(self._held_out_besides(config, settings, out, place)) if self.cross_validation else {}
-                yield PlannedRun(protocol, settings, directory, method if candidates else "", others)
+                of = method if candidates else ""
+                yield PlannedRun(protocol, settings, directory, of, in_words(of_candidate), others)
 
     def _candidates(self) -> Mapping[str, Mapping[str, Overrides]]:
         """By method and name, their settings: those that are listed, or drawn."""
         if self.candidates and self.search:
             raise InputError(
-                f"candidates: {', '.join(self.candidates)}; expected none in a study with the key 'search', which draws "
+                f"candidates: of {', '.join(self.candidates)}; expected none beside the key 'search', which draws "
                 "those of every method. Remove one of the two keys."
             )
         for method in self.candidates:
@@ -173,5 +176,16 @@ def require_buildable(settings: jsonargparse.Namespace, drawn: Overrides) -> Non
     try:
         instantiate(settings)
     except InputError as error:
-        values = ", ".join(f"{setting} = {value!r}" for setting, value in drawn.items()) or "the study's own settings"
-        raise InputError(f"{settings.name!r} would not run ({values}): {error}") from error
+        words = in_words(drawn) or "the study's own settings"
+        raise InputError(f"{settings.name!r} would not run ({words}): {error}") from error
+
+
+def in_words(overrides: Overrides) -> str:
+    """Settings in a line, without what every path to a class's argument has.
+
+    >>> in_words({"lr": 0.01, "method.init_args.methods.1.init_args.weight": 3})
+    'lr = 0.01, methods.1.weight = 3'
+    """
+    return ", ".join(
+        f"{setting.replace('init_args.', '').removeprefix('method.')} = {value}" for setting, value in overrides.items()
+    )

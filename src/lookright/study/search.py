@@ -58,10 +58,13 @@ class Search:
             space = {**self.common, **self.methods.get(method, {})}
             if not space:
                 raise InputError(
-                    f"search: nothing to draw for {method!r}. Give it a space under 'methods', or all one under 'common'."
+                    f"search: nothing to draw for {method!r}. Give it a space under 'methods', or all methods one "
+                    "under 'common'."
                 )
             found[method] = {
-                f"draw {number}": {setting: _draw(values, (method, number, setting)) for setting, values in space.items()}
+                f"draw {number}": {
+                    setting: _draw(values, (method, number, setting)) for setting, values in space.items()
+                }
                 if number
                 else {}
                 for number in range(self.draws)
@@ -137,7 +140,10 @@ def with_setting(config: Any, path: Sequence[str], value: Any) -> Any:
         places = [str(place) for place in range(len(config))]
         if key not in places:
             raise InputError(f"No {key!r} in a list of {len(config)}; expected one of {', '.join(places)}.")
-        return [with_setting(part, rest, value) if place == key else part for place, part in zip(places, config)]
+        return [
+            with_setting(part, rest, value) if place == key else part
+            for place, part in zip(places, config, strict=True)
+        ]
     if isinstance(config, str):
         config = {"class_path": config}  # a class that is named without arguments
     if not isinstance(config, dict | None):

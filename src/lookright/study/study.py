@@ -99,6 +99,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
             selection = {
                 "candidate_of": run.candidate_of,
                 "candidates": candidates[run.candidate_of],
+                "drawn": run.drawn,
                 "val_accuracy": result["val_accuracy"],
                 "cross_validation_accuracy": _cross_validation_accuracy(out, run),
                 "oracle_accuracy": last_step.get(ORACLE_SPLIT),

@@ -357,9 +357,9 @@ def _fit(
     classifier.cpu()
     facts["train_seconds"] = round(seconds, 1)
     if cost is not None:
-        done = min(loop.progress.step * settings.optimisation.accumulate, len(batches)) / batches.batches_per_epoch
+        shown = min(loop.progress.step * settings.optimisation.accumulate, len(batches)) / batches.batches_per_epoch
         repeats = len(data.training_rows) / len(data.rows("train"))
-        facts["compute"] = round(cost.before + cost.epoch * done * repeats, 3)
+        facts["compute"] = round(cost.before + cost.epoch * shown * repeats, 3)
     save_model(settings.out / "model.safetensors", classifier.model, facts)
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
 
