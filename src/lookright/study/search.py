@@ -47,7 +47,7 @@ class Search:
             InputError: a space of no method, or a method without a space.
 
         >>> Search(2, {"lr": {"log_uniform": [0.001, 0.1]}}).candidates(["ERM"])
-        {'ERM': {'draw 0': {}, 'draw 1': {'lr': 0.01025}}}
+        {'ERM': {'draw 0': {}, 'draw 1': {'lr': 0.01166}}}
         """
         methods = list(methods)
         for method in self.methods:
