@@ -165,6 +165,16 @@ def test_a_search_that_does_not_fit_its_study_is_refused(config, tmp_path, chang
         list(read_study(changed(config, **changes)).runs(tmp_path))
 
 
+def test_a_search_needs_images_to_choose_by(config, own_squares, tmp_path, capsys):
+    table = pd.read_csv(own_squares / "labels.csv")
+    table["split"] = table["split"].replace("val", "other")
+    table.to_csv(own_squares / "labels.csv", index=False)
+    changed(config, protocols={"given": {"protocol": "GivenSplits", "data": str(own_squares)}})
+    assert main(["study", str(config), "--out", str(tmp_path / "out")]) == 2
+    assert "the protocol 'given' has none" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_search_as_typed(config, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["study", str(config), "--out", str(out)]) == 0
