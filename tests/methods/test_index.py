@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 
 import lookright
 from lookright.methods import Method
@@ -61,3 +62,30 @@ def test_the_readme_says_the_same_of_those_that_it_lists():
     index, listed = rows((PAGES / "index.md").read_text()), rows((ROOT / "README.md").read_text())
     assert listed
     assert all([*cells] == [*index[name][:6], index[name][7]] for name, cells in listed.items())
+
+
+def test_pages_name_the_search_spaces_of_the_tuned_contest():
+    study = yaml.safe_load((ROOT / "benchmarks/studies/tuned_contest.yaml").read_text())
+
+    def in_words(values):
+        ((kind, (low, high)),) = values.items()
+        return f"{kind.replace('_', '-')} from {low:g} to {high:g}"
+
+    spaces = {"ERM": {}}
+    for method, space in study["search"]["methods"].items():
+        parts = study["methods"][method].get("method", {"init_args": {}})["init_args"].get("methods", [])
+        for setting, values in space.items():
+            number = re.search(r"methods\.(\d+)\.", setting)
+            name = parts[int(number[1])]["class_path"] if number else method
+            told = spaces.setdefault(name, {}).setdefault(setting.rpartition(".")[2], in_words(values))
+            assert told == in_words(values), "one space for a method alone and in a sum"
+    for name, space in spaces.items():
+        (line,) = re.findall(
+            r"^Search space \(\[equal tuning\]\(\.\./tuning\.md\)\): (.*?)\.$",
+            (PAGES / ROWS[name]).read_text(),
+            re.MULTILINE | re.DOTALL,
+        )
+        expected = ", ".join(f"`{setting}` {words}" for setting, words in space.items())
+        assert " ".join(line.split()) == (expected or "only what is common to all methods")
+    common = [f"`{setting}` {in_words(values)}" for setting, values in study["search"]["common"].items()]
+    assert " and ".join(common) in " ".join((ROOT / "docs/tuning.md").read_text().split())

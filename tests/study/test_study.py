@@ -339,7 +339,7 @@ def test_candidates_are_chosen_by_what_the_rules_may_look_at(selection, tmp_path
     ("change", "message"),
     [
         ({"candidates": {"CAMAL": {"a": {}}}}, "Candidates of 'CAMAL', which is no method; expected ERM"),
-        ({"candidates": {}}, "has no key 'candidates'"),
+        ({"candidates": {}}, "add the key 'candidates' or 'search'"),
         ({"protocols": {"WithinDomain": {}}}, "there is a protocol WithinDomain"),
     ],
 )

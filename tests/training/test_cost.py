@@ -55,11 +55,18 @@ def test_nothing_is_changed(classifier, batch):
 
 
 def test_a_budget_gives_each_method_the_epochs_that_it_can_pay(squares, settings, tmp_path):
-    epochs = {}
+    facts = {}
     for name in ("ERM", "SAGE"):
         run = train(settings(squares, tmp_path / name, method=name, budget=6, epochs=1))
-        epochs[name] = read_facts(run.directory / "model.safetensors")["epochs"]
-    assert epochs == {"ERM": 6, "SAGE": 2}
+        facts[name] = read_facts(run.directory / "model.safetensors")
+    assert {name: fact["epochs"] for name, fact in facts.items()} == {"ERM": 6, "SAGE": 2}
+    assert all(fact["compute"] == pytest.approx(6, rel=0.01) for fact in facts.values())
+
+
+def test_a_training_that_stops_early_is_counted_as_far_as_it_went(squares, settings, tmp_path):
+    run = train(settings(squares, tmp_path / "run", method="SAGE", budget=30, patience=1, lr=0.0))
+    facts = read_facts(run.directory / "model.safetensors")
+    assert (facts["epochs"], facts["compute"]) == (10, pytest.approx(2 * 3, rel=0.01))
 
 
 def test_a_budget_pays_the_training_before_and_the_images_shown_more_often(squares, settings, tmp_path):
@@ -68,7 +75,9 @@ def test_a_budget_pays_the_training_before_and_the_images_shown_more_often(squar
     repeats = json.loads((run.directory / "first" / "finish.json").read_text())["repeats"]
     assert sum(repeats) > len(repeats), "the first training made mistakes"
     expected = round((12 - 2) * len(repeats) / sum(repeats))
-    assert read_facts(run.directory / "model.safetensors")["epochs"] == expected
+    facts = read_facts(run.directory / "model.safetensors")
+    assert facts["epochs"] == expected
+    assert facts["compute"] == pytest.approx(2 + expected * sum(repeats) / len(repeats), abs=1e-3)
 
 
 def test_a_training_before_must_leave_something_of_the_budget(squares, settings, tmp_path):

@@ -16,7 +16,7 @@ from lookright.yaml_file import LARGEST, parse_yaml
 
 KEYS = ("protocol", "model", "name", "method", "seed", "split")
 REQUIRED = ("method", "seed", "split")
-TEXT = (*KEYS, "candidate_of", "run")
+TEXT = (*KEYS, "candidate_of", "drawn", "run")
 OF_SELECTION = {"candidates", *(column for columns in RULES.values() for column in columns)} - {"accuracy"}
 NOT_METRICS = {*TEXT, *OF_SELECTION, "epochs", "images", "images_with_mask", "smallest_group"}
 
@@ -30,7 +30,8 @@ class StudyResults:
         results: one row per run and test split: text columns `TEXT` (seed as int), the rest numbers.
         metrics: the columns of `results` that are metrics with at least one value.
         config: text of study.yaml or config.yaml, empty where there is none.
-        planned: what `config` lists: `methods`, `seeds`, `protocols`; an empty list where it does not say.
+        planned: what `config` lists: `methods`, `seeds`, `protocols`; an empty list where it does not say. The methods
+            of a study with candidates are listed as `candidate_of`: only the results know the candidates' names.
         unfinished: run directories that were begun and have no result yet, relative to `directory`.
         measures: the rows of the user's own measures that the runs describe, by column.
     """
@@ -140,8 +141,9 @@ def _planned(config: str) -> dict[str, list]:
         content = None
     content = content if isinstance(content, dict) else {}
     axes = {axis: content.get(axis) for axis in ("methods", "seeds", "protocols")}
-    if isinstance(content.get("candidates"), dict):
-        axes["methods"] = None  # only the results know the candidates' names
+    axes["candidate_of"] = None
+    if "candidates" in content or "search" in content:
+        axes["methods"], axes["candidate_of"] = None, axes["methods"]
     return {axis: list(values) if isinstance(values, dict | list) else [] for axis, values in axes.items()}
 
 

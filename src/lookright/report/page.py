@@ -13,9 +13,13 @@ from markupsafe import Markup
 from lookright.replacing import replacing
 from lookright.report import figure, gallery
 from lookright.report.directory import StudyResults, read_results
+from lookright.report.ledger import CAPTION as CAPTION_OF_LEDGER
+from lookright.report.ledger import ledger
 from lookright.report.number import decimal, p_value, percent
 from lookright.report.selection import CAPTION, selections
+from lookright.report.tuning import RULE, candidates, tuned_study, tunings
 from lookright.report.view import ATTENTION_CAPTION, SectionView, views
+from lookright.time_left import duration
 
 HERE = Path(__file__).parent
 
@@ -35,7 +39,7 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
     """
     study = read_results(directory)
     out = directory / "report.html" if out is None else out
-    shown = views(study)
+    shown = views(tuned_study(study) or study)
     headlines = [view.headline for view in shown]
     splits = [split for view in shown for split in view.splits]
     script = (HERE / "report.js").read_text(encoding="utf-8")
@@ -47,6 +51,11 @@ def write_report(directory: Path, out: Path | None = None) -> Path:
         attention_caption=ATTENTION_CAPTION,
         selections=selections(study.results),
         selection_caption=CAPTION,
+        tunings=tunings(study),
+        tuning_rule=RULE,
+        candidates=candidates(study),
+        ledger=ledger(study),
+        ledger_caption=CAPTION_OF_LEDGER,
         notes=_notes(study, shown),
         facts=_facts(study),
         has_gallery=any(split.cards for split in splits),
@@ -76,7 +85,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(decimal=decimal, p_value=p_value, percent=percent)
+    environment.filters.update(decimal=decimal, duration=duration, p_value=p_value, percent=percent)
     return environment.get_template("report.html.j2")
 
 
@@ -98,7 +107,7 @@ def _facts(study: StudyResults) -> str:
     results = study.results
     counts = [
         (len(results.drop_duplicates(["protocol", "model", "name", "seed"])), "run"),
-        (results["name"].nunique(), "method"),
+        (results["candidate_of" if "candidate_of" in results else "name"].nunique(), "method"),
         (results["seed"].nunique(), "seed"),
         (results["split"].nunique(), "test split"),
     ]

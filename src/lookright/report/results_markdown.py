@@ -3,21 +3,26 @@
 import math
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
 from lookright.errors import InputError
 from lookright.replacing import replacing
-from lookright.report.comparison import sections
+from lookright.report.comparison import Section, sections
 from lookright.report.directory import StudyResults, read_results
+from lookright.report.ledger import CAPTION as CAPTION_OF_LEDGER
+from lookright.report.ledger import ledger
 from lookright.report.markdown import DASH, cell
 from lookright.report.markdown import table as markdown_table
-from lookright.report.number import decimal
+from lookright.report.number import decimal, p_value
 from lookright.report.results_table import FLOORS, results_table, with_half_width, write_table
 from lookright.report.selection import CAPTION, Selection, selections
 from lookright.report.sentence import summary
-from lookright.statistics import Estimate
+from lookright.report.tuning import RULE, candidates, tuned_study, tunings
+from lookright.statistics import Estimate, PairedDifference
+from lookright.time_left import duration
 
 ABOUT = (
     "Mean ± half the width of the 95 % t interval over seeds. Differences are paired by seed, to the first method, "
@@ -47,42 +52,104 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
     command = shlex.join(["lookright", "results", *map(str, directories), "--out", str(out)])
     table = out.with_name(f"{out.stem}-table.csv")  # not results.csv, which a study's directory has
     parts = ["# Results", f"Written by `{command}`; do not edit by hand.", ABOUT.format(table=table.name)]
-    studies = [read_results(directory) for directory in directories]
-    figures = [results_table(study) for study in studies]
-    for study, directory, rows in zip(studies, directories, figures, strict=True):
-        parts += _study(study, directory, rows)
+    figures: list[pd.DataFrame] = []
+    for directory in directories:
+        study = read_results(directory)
+        tuned = tuned_study(study)
+        figures.append(results_table(tuned or study))
+        parts += [*_about(study), *_choice(study), *_sections(tuned or study, figures[-1]), *_cost(study)]
+        if tuned:
+            figures.append(results_table(study).assign(study=f"{directory.name}, all candidates"))
+            parts += _candidates(study, figures[-1])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_table(pd.concat(figures), table)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _study(study: StudyResults, directory: Path, figures: pd.DataFrame) -> list[str]:
+def _about(study: StudyResults) -> list[str]:
     environments = list(study.environments())
     about = []
     for key in dict.fromkeys(key for environment in environments for key in environment):
         values = list(dict.fromkeys(environment[key] for environment in environments if key in environment))
         about.append(f"- {cell(key)}: {cell('; '.join(values))}")
-    parts = [f"## {cell(directory.name)}"]
+    parts = [f"## {cell(study.directory.name)}"]
     if about:
         parts.append("\n".join(about))
     if study.config:
         # Four backticks, so that three in the file do not end it.
         fenced = f"````yaml\n{study.config.strip()}\n````"
-        name = directory / "study.yaml"
-        parts.append(
-            f'<details markdown="1"><summary>Configuration ({cell(str(name))})</summary>\n\n{fenced}\n\n</details>'
-        )
-    if tables := selections(study.results):
-        parts += _selection(tables)
+        parts.append(_folded(f"Configuration ({cell(str(study.directory / 'study.yaml'))})", fenced))
+    return parts
+
+
+def _folded(title: str, content: str) -> str:
+    return f'<details markdown="1"><summary>{title}</summary>\n\n{content}\n\n</details>'
+
+
+def _choice(study: StudyResults) -> list[str]:
+    """What was chosen among candidates, by DomainBed's rules and by validation."""
+    parts = _selection(tables) if (tables := selections(study.results)) else []
+    for number, tuning in enumerate(tunings(study)):
+        parts += [] if number else ["### What tuning gave", RULE]
+        heads = ["Accuracy ↑", "Seeds", "First candidate", "Chosen", "Chosen − first"]
+        heads += [f"Chosen − {tuning.baseline}", "All candidates"]
+        rows = [
+            [
+                method.tuned.name,
+                ", ".join(map(str, method.tuned.seeds)),
+                _interval(method.first),
+                _interval(method.tuned.mean),
+                _paired(method.gain),
+                _paired(method.tuned.difference, method.tuned.holm),
+                f"{decimal(method.lowest)} to {decimal(method.highest)}",
+            ]
+            for method in tuning.methods
+        ]
+        parts += [f"**{cell(tuning.title)}**", markdown_table(heads, rows)]
+    return parts
+
+
+def _sections(study: StudyResults, figures: pd.DataFrame) -> list[str]:
+    parts = []
     for section in sections(study):
         title = " · ".join(part for part in (section.protocol, section.model) if part)
         if title:
             parts.append(f"### {cell(title)}")
         parts += [cell(sentence) for sentence in summary(section, {}).values()]
-        rows = figures[(figures["protocol"] == section.protocol) & (figures["model"] == section.model)]
-        parts.append(digest(rows, section.headline_split()))
+        parts.append(_digest_of(section, figures))
     return parts
+
+
+def _digest_of(section: Section, figures: pd.DataFrame) -> str:
+    rows = figures[(figures["protocol"] == section.protocol) & (figures["model"] == section.model)]
+    return digest(rows, section.headline_split())
+
+
+def _cost(study: StudyResults) -> list[str]:
+    entries = ledger(study)
+    if not entries:
+        return []
+    rows = [[entry.method, str(entry.runs), decimal(entry.compute, 1), _time(entry.seconds)] for entry in entries]
+    heads = ["Method", "Runs", "Compute, epochs of plain training", "Training time"]
+    return ["### What it cost", CAPTION_OF_LEDGER, markdown_table(heads, rows)]
+
+
+def _time(seconds: float) -> str:
+    return DASH if math.isnan(seconds) else duration(seconds)
+
+
+def _candidates(study: StudyResults, figures: pd.DataFrame) -> list[str]:
+    """Every candidate: what it is, what it was chosen by, and its own digest."""
+    heads = ["Candidate", "Settings", "Validation accuracy ↑", "Chosen by seeds"]
+    tables = [
+        markdown_table(
+            heads, [[one.name, one.drawn or DASH, _interval(one.validation), one.chosen] for one in of_title]
+        )
+        for _, of_title in groupby(candidates(study), key=lambda one: one.title)
+    ]
+    digests = [_digest_of(section, figures) for section in sections(study)]
+    return [_folded("All candidates", "\n\n".join(part for pair in zip(tables, digests, strict=True) for part in pair))]
 
 
 def _selection(tables: list[Selection]) -> list[str]:
@@ -143,11 +210,21 @@ def _interval(mean: Estimate) -> str:
 
 
 def _difference(line: pd.Series) -> str:
-    if math.isnan(line["difference"]):
-        return DASH
-    value, low, high = (decimal(line[column], sign=True) for column in ("difference", "low", "high"))
-    if math.isnan(line["low"]):
-        return value
     p = str(line["p"])
     relation = "" if p[0] in f"<{DASH}" else "= "
-    return f"{value} [{low}, {high}], " + f"p {relation}{p}".replace(" ", "\u00a0")
+    return _with_ends(line["difference"], line["low"], line["high"], f"p {relation}{p}".replace(" ", "\u00a0"))
+
+
+def _paired(difference: PairedDifference | None, p: float | None = None) -> str:
+    """A difference with its interval; the p-value that stands in the place of its own, if any."""
+    if difference is None:
+        return DASH
+    told = p_value(difference.p_value if p is None else p)
+    return _with_ends(difference.value, difference.low, difference.high, told)
+
+
+def _with_ends(value: float, low: float, high: float, told: str) -> str:
+    if math.isnan(value):
+        return DASH
+    text, *ends = (decimal(number, sign=True) for number in (value, low, high))
+    return text if math.isnan(low) else f"{text} [{', '.join(ends)}], {told}"

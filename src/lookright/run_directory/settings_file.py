@@ -1,5 +1,6 @@
 """Settings that are a dataclass, from the command line, a YAML file or a dict, and back."""
 
+import copy
 import dataclasses
 import inspect
 import re
@@ -64,7 +65,7 @@ class SettingsFile(Generic[Settings]):
         Raises:
             InputError: an unknown or missing setting, or a value of the wrong type or out of its range.
         """
-        config = self.today_names(config)
+        config = self.today_names(copy.deepcopy(config))  # the parser changes lists inside of it
         try:
             namespace = self._parser().parse_object(config)
         except (jsonargparse.ArgumentError, ValueError, KeyError, TypeError, AttributeError) as error:

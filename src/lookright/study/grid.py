@@ -82,7 +82,7 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
         raise InputError(f"settings: {content['settings']!r} in {str(path)!r}; expected settings of a run, by name.")
     if "scenarios" in content and not _are_names(content["scenarios"]):
         raise InputError(f"scenarios: {content['scenarios']!r} in {str(path)!r}; expected a list of names.")
-    for key, kind_of in {"candidates": dict, "cross_validation": bool}.items():
+    for key, kind_of in {"candidates": dict, "search": dict, "cross_validation": bool}.items():
         if key in content and not isinstance(content[key], kind_of):
             raise InputError(f"{key}: {content[key]!r} in {str(path)!r}; expected a {kind_of.__name__}.")
     seeds = content.get("seeds")

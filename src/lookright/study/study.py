@@ -11,6 +11,7 @@ import jsonargparse
 import pandas as pd
 
 from lookright.data.protocols import ORACLE_SPLIT, LeaveTwoDomainsOut
+from lookright.data.table import read_table
 from lookright.errors import InputError
 from lookright.run_directory import read_json
 from lookright.study.config import PlannedRun, read_study
@@ -19,7 +20,7 @@ from lookright.study.grid import do_missing, open_directory, write_table
 from lookright.study.status import is_finished
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
-from lookright.training.settings import read_settings
+from lookright.training.settings import instantiate, read_settings
 from lookright.trust import trusting
 
 RESULT = {"name": str, "method": str, "model": str, "seed": int, "val_accuracy": (float, int, NoneType), "splits": dict}
@@ -41,9 +42,13 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
         The table of `results.csv`.
 
     Raises:
-        InputError: a bad study, `out` holds runs with other settings, or some runs failed.
+        InputError: a bad study, a search without validation images, `out` holds runs with other settings, or some runs
+            failed.
     """
-    runs = list(read_study(config).runs(out))
+    study = read_study(config)
+    runs = list(study.runs(out))
+    if study.search:
+        _require_validation(runs)
     settings = list(_by_directory(runs).values())
     if several := [str(out / one.out) for one in settings if one.devices > 1]:
         raise InputError(
@@ -53,6 +58,18 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
     with trusting():  # the user's own study names the same code
         open_directory(config, out, settings, read_settings)
     return do_missing(out, settings, finish_run, partial(collect_results, out, runs), executor, jobs)
+
+
+def _require_validation(runs: list[PlannedRun]) -> None:
+    """Refuse a search whose draws could not be chosen from."""
+    for name, planned in {run.protocol: run.settings for run in runs}.items():
+        settings = instantiate(planned)
+        table = settings.protocol.assign(read_table(settings.data), settings.seed)
+        if not (table["split"] == "val").any():
+            raise InputError(
+                f"search chooses by validation images, and the protocol {name!r} has none in {str(settings.data)!r}: "
+                f"its splits are {', '.join(map(repr, table['split'].unique()))}. Name one of them val."
+            )
 
 
 def planned_directories(config: Path, out: Path) -> list[Path]:
@@ -99,6 +116,7 @@ def collect_results(out: Path, runs: list[PlannedRun]) -> pd.DataFrame:
             selection = {
                 "candidate_of": run.candidate_of,
                 "candidates": candidates[run.candidate_of],
+                "drawn": run.drawn,
                 "val_accuracy": result["val_accuracy"],
                 "cross_validation_accuracy": _cross_validation_accuracy(out, run),
                 "oracle_accuracy": last_step.get(ORACLE_SPLIT),

@@ -1,6 +1,7 @@
 """What a method's training costs, in operations: the same on every machine."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,37 +22,56 @@ COUNTED_IMAGES, COUNTED_STEPS = 8, 8
 """Of which a method's cost is taken."""
 
 
-def affordable_epochs(
-    settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier
-) -> int:
-    """How many epochs of the method cost as many operations as `budget` epochs of plain training.
+@dataclass(frozen=True)
+class Cost:
+    """Operations of a training, in epochs of plain training.
 
-    A training that the method does before its own is paid first.
+    Attributes:
+        before: of the training that the method does before its own.
+        epoch: of an epoch of its own.
+    """
+
+    before: float
+    epoch: float
+
+
+def training_cost(settings: RunSettings, data: RunData, preprocessing: Preprocessing, classifier: Classifier) -> Cost:
+    """What a training with a budget costs, counted on some of its images.
 
     Args:
         settings: of the run, with its method attached to the classifier.
         data: of the run, of which some training images are taken, those with masks first.
         preprocessing: of these.
         classifier: to be trained; it is not changed.
+    """
+    rows, before = len(data.rows("train")), 0.0
+    batch = first_batch(data, preprocessing, COUNTED_IMAGES)
+    batches = settings.schedule.budget * rows / settings.optimisation.batch_size
+    steps = max(1, round(batches / settings.optimisation.accumulate))
+    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    task = settings.optimisation.task
+    if asked := settings.method.first():
+        first, epochs = asked
+        first.attach(classifier)
+        before = epochs * step_cost(classifier, first, batch, counted, task)
+    return Cost(before, step_cost(classifier, settings.method, batch, counted, task))
+
+
+def affordable_epochs(settings: RunSettings, cost: Cost) -> int:
+    """How many epochs of the method cost as many operations as `budget` epochs of plain training.
+
+    A training that the method does before its own is paid first.
 
     Raises:
         InputError: nothing is left after the training before.
     """
-    budget, rows = settings.schedule.budget, len(data.rows("train"))
-    batch = first_batch(data, preprocessing, COUNTED_IMAGES)
-    steps = max(1, round(budget * rows / settings.optimisation.batch_size / settings.optimisation.accumulate))
-    counted = torch.randint(steps, (COUNTED_STEPS,), generator=torch.Generator().manual_seed(settings.seed)).tolist()
-    task, spent = settings.optimisation.task, 0.0
-    if asked := settings.method.first():
-        first, epochs = asked
-        first.attach(classifier)
-        spent = epochs * step_cost(classifier, first, batch, counted, task)
-    if spent >= budget:
+    budget = settings.schedule.budget
+    if cost.before >= budget:
         raise InputError(
             f"budget = {budget:g} epochs of plain training, and the training that {type(settings.method).__name__} "
-            f"does before its own costs {spent:g}. Raise --budget, or shorten the first training."
+            f"does before its own costs {cost.before:g}. Raise --budget, or shorten the first training."
         )
-    return max(1, round((budget - spent) / step_cost(classifier, settings.method, batch, counted, task)))
+    return max(1, round((budget - cost.before) / cost.epoch))
 
 
 def step_cost(

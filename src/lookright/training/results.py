@@ -162,6 +162,7 @@ def _describe(run: TrainedRun, map: str) -> dict[str, Any]:
         "map": map,
         "val_accuracy": facts["val_accuracy"],
         "epochs": facts.get("epochs"),
+        "compute": facts.get("compute"),
         "train_seconds": facts["train_seconds"],
         "splits": {},
     }

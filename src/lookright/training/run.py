@@ -33,7 +33,7 @@ from lookright.run_directory import (
     save_model,
     write_json,
 )
-from lookright.training.cost import affordable_epochs
+from lookright.training.cost import Cost, affordable_epochs, training_cost
 from lookright.training.devices import end_further_processes, rank, require_device, start_fabric
 from lookright.training.loggers import build_loggers
 from lookright.training.loop import CHECKPOINT, Progress, TrainingLoop, step_of
@@ -83,16 +83,16 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> TrainedRun:
     if rank() == 0:
         require_empty(settings.out)
     data = _load_training_data(settings)
-    classifier, preprocessing = _build(settings, data)  # complains before anything is written
+    classifier, preprocessing, cost = _build(settings, data)  # complains before anything is written
     if rank() > 0:
-        return _fit(settings, data, classifier, preprocessing, checkpoint=None)
+        return _fit(settings, data, classifier, preprocessing, cost, checkpoint=None)
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out):
         require_empty(settings.out)
         write_settings(namespace, settings.out / "config.yaml")
         write_json(settings.out / "environment.json", _environment(settings, data))
         _train_before(settings, data, classifier)
-        return _fit(settings, data, classifier, preprocessing, checkpoint=None)
+        return _fit(settings, data, classifier, preprocessing, cost, checkpoint=None)
 
 
 def resume(out: Path) -> TrainedRun:
@@ -115,9 +115,9 @@ def resume(out: Path) -> TrainedRun:
         else:
             write_json(path, _environment(settings, data))
         checkpoint = out / "last.ckpt"
-        classifier, preprocessing = _build(settings, data)
+        classifier, preprocessing, cost = _build(settings, data)
         _train_before(settings, data, classifier)
-        return _fit(settings, data, classifier, preprocessing, checkpoint if checkpoint.exists() else None)
+        return _fit(settings, data, classifier, preprocessing, cost, checkpoint if checkpoint.exists() else None)
 
 
 def check_fingerprint(out: Path, fingerprint: object, data: RunData) -> None:
@@ -232,7 +232,7 @@ def _require_needs(settings: RunSettings, data: RunData) -> None:
         )
 
 
-def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing]:
+def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocessing, Cost | None]:
     require_device(settings.machine, settings.optimisation.batch_size)
     seed_everything(settings.seed, verbose=False)
     model, (mean, std) = build_model(settings.model, len(data.classes), settings.weights, settings.model_arguments)
@@ -247,8 +247,9 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     add_to_seeds(method, settings.seed)
     count_groups(method, data.group_sizes)
     method.attach(classifier)
-    if settings.schedule.budget:
-        settings.schedule.epochs = affordable_epochs(settings, data, preprocessing, classifier)
+    cost = training_cost(settings, data, preprocessing, classifier) if settings.schedule.budget else None
+    if cost is not None:
+        settings.schedule.epochs = affordable_epochs(settings, cost)
     steps = _steps(_batches(settings, data), settings)
     warmup = max(getattr(part, "warmup_steps", 0) for part in method.modules())
     if warmup and steps <= warmup:
@@ -259,7 +260,7 @@ def _build(settings: RunSettings, data: RunData) -> tuple[Classifier, Preprocess
     batch = first_batch(data, preprocessing, images)
     for step in sorted({0, warmup}):
         rehearse(classifier, method, batch, settings.optimisation.task, step)
-    return classifier, preprocessing
+    return classifier, preprocessing, cost
 
 
 def _train_before(settings: RunSettings, data: RunData, classifier: Classifier) -> None:
@@ -280,9 +281,9 @@ def _train_before(settings: RunSettings, data: RunData, classifier: Classifier) 
         out.mkdir(exist_ok=True)
         checkpoint = out / "last.ckpt"
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            to_train, preprocessing = _build(first, data)
+            to_train, preprocessing, cost = _build(first, data)
             try:
-                _fit(first, data, to_train, preprocessing, checkpoint if checkpoint.is_file() else None)
+                _fit(first, data, to_train, preprocessing, cost, checkpoint if checkpoint.is_file() else None)
             except Interrupted as interruption:
                 raise Interrupted(
                     interruption.number,
@@ -317,7 +318,12 @@ def _steps(batches: ShuffledBatches, settings: RunSettings) -> int:
 
 
 def _fit(
-    settings: RunSettings, data: RunData, classifier: Classifier, preprocessing: Preprocessing, checkpoint: Path | None
+    settings: RunSettings,
+    data: RunData,
+    classifier: Classifier,
+    preprocessing: Preprocessing,
+    cost: Cost | None,
+    checkpoint: Path | None,
 ) -> TrainedRun:
     state = read_checkpoint(checkpoint, CHECKPOINT) if checkpoint else None
     start = step_of(state, checkpoint) * settings.optimisation.accumulate if state and checkpoint else 0
@@ -349,7 +355,12 @@ def _fit(
     if done:
         write_json(settings.out / "finish.json", done)
     classifier.cpu()
-    save_model(settings.out / "model.safetensors", classifier.model, facts | {"train_seconds": round(seconds, 1)})
+    facts["train_seconds"] = round(seconds, 1)
+    if cost is not None:
+        shown = min(loop.progress.step * settings.optimisation.accumulate, len(batches)) / batches.batches_per_epoch
+        repeats = len(data.training_rows) / len(data.rows("train"))
+        facts["compute"] = round(cost.before + cost.epoch * shown * repeats, 3)
+    save_model(settings.out / "model.safetensors", classifier.model, facts)
     return TrainedRun(settings.out, settings, classifier, data.classes, preprocessing, data.fingerprint)
 
 
