@@ -17,11 +17,11 @@ class _Layers(nn.Sequential):
 
     def __init__(self, *layers: nn.Module, half: bool) -> None:
         super().__init__(*layers)
-        self.half = half
+        self.autocast = half
 
     def forward(self, input: Tensor) -> Tensor:
         *layers, last = self
-        with torch.autocast(input.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(input.device.type, torch.bfloat16, enabled=self.autocast):
             for layer in layers:
                 input = layer(input)
         return last(input.float())
