@@ -158,6 +158,15 @@ def test_a_method_that_is_still_tuned_is_said_to_be_missing(study):
     assert tuned_study(read_results(study)).results["name"].unique().tolist() == ["ERM"]
 
 
+def test_candidates_that_come_late_stand_with_their_protocol(study, tmp_path):
+    results = pd.read_csv(study / "results.csv", keep_default_na=False)
+    late = (results["name"] == "ERM, draw 2") & (results["seed"] == 0) & (results["protocol"] == "day")
+    results[~late].to_csv(study / "results.csv", index=False)
+    titles = [one.title for one in candidates(read_results(study))]
+    assert titles == ["day · small_cnn"] * 6 + ["night · small_cnn"] * 6
+    write_results([study], tmp_path / "results.md")
+
+
 def test_a_study_without_validation_shows_its_candidates(study, tmp_path):
     results = pd.read_csv(study / "results.csv", keep_default_na=False).assign(val_accuracy="")
     results.to_csv(study / "results.csv", index=False)

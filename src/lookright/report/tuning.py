@@ -121,26 +121,21 @@ def tunings(study: StudyResults) -> list[Tuning]:
 
 def candidates(study: StudyResults) -> list[Candidate]:
     """Every candidate, in the order of the study; none where nothing can be chosen (yet)."""
-    tuned = tuned_study(study)
-    if tuned is None:
+    if tuned_study(study) is None:
         return []
-    taken = study.results.merge(chosen_runs(study.results)[[*CELL, "name"]].drop_duplicates())
-    found = []
-    for (protocol, model, name), rows in study.results.groupby(["protocol", "model", "name"], sort=False):
-        own = taken[(taken["protocol"] == protocol) & (taken["model"] == model) & (taken["name"] == name)]
-        runs = rows.drop_duplicates("seed")
-        accuracy = {str(split): mean_interval(part["accuracy"]) for split, part in rows.groupby("split", sort=False)}
-        found.append(
-            Candidate(
-                " · ".join(filter(None, (str(protocol), str(model)))),
-                str(name),
-                str(runs["drawn"].iloc[0]) if "drawn" in runs else "",
-                mean_interval(runs["val_accuracy"]),
-                accuracy,
-                f"{own['seed'].nunique()} of {len(runs)}",
-            )
+    chosen = chosen_runs(study.results).drop_duplicates([*CELL, "name"]).groupby(["protocol", "model", "name"]).size()
+    return [
+        Candidate(
+            title=" · ".join(filter(None, (str(protocol), str(model)))),
+            name=str(name),
+            drawn=str(rows["drawn"].iloc[0]) if "drawn" in rows else "",
+            validation=mean_interval(rows.drop_duplicates("seed")["val_accuracy"]),
+            accuracy={str(split): mean_interval(part["accuracy"]) for split, part in rows.groupby("split", sort=False)},
+            chosen=f"{chosen.get((protocol, model, name), 0)} of {rows['seed'].nunique()}",
         )
-    return found
+        for (protocol, model), part in study.results.groupby(["protocol", "model"], sort=False)
+        for name, rows in part.groupby("name", sort=False)
+    ]
 
 
 def _methods(results: pd.DataFrame, section: Section, split: str) -> list[TunedMethod]:
