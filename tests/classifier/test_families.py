@@ -234,6 +234,8 @@ class Case:
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request: pytest.FixtureRequest) -> Case:
     family = FAMILIES[request.param]
+    if request.param == "timm MaxViT" and not timm.is_model("test_maxvit"):
+        pytest.skip("this timm is older than its small MaxViT")
     generator = torch.Generator().manual_seed(0)
     model = family.build().eval()
     for module in model.modules():

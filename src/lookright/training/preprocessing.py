@@ -36,6 +36,6 @@ class Preprocessing:
         """Joins samples of this size into a batch."""
         return Collate(self.mean, self.std)
 
-    def __call__(self, images: Sequence[UInt8[Tensor, "C H W"]]) -> Float[Tensor, "B channels size size"]:
+    def __call__(self, images: Sequence[UInt8[Tensor, "C _ _"]]) -> Float[Tensor, "B channels size size"]:
         """The model's input for images of any size."""
         return self.collate().normalise(torch.stack([self.resize(image).as_subclass(Tensor) for image in images]))
