@@ -264,7 +264,9 @@ def learning(scenario: str, number: int, updates: int) -> None:
         rows.append({"scenario": scenario, "updates": updates, "seed": seed, **means, "device": device()})
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
-    table.to_csv(RESULTS / "rl_learning.csv", index=False, float_format="%.6g")
+    path = RESULTS / "rl_learning.csv"
+    others = pd.read_csv(path).query("scenario != @scenario") if path.is_file() else None
+    pd.concat([others, table]).to_csv(path, index=False, float_format="%.6g")
     for name in returns:
         print(name, mean_interval(table[name]))
     for name in ("lookright", "lookright, fast"):
