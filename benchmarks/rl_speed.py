@@ -1,24 +1,33 @@
 """PPO of lookright beside CleanRL's `ppo_atari.py`: environment steps a second, the cost of masks, and what is learnt.
 
     python benchmarks/rl_speed.py speed      # writes benchmarks/results/rl_speed.json
+    python benchmarks/rl_speed.py speed --sample_factory PYTHON   # with a third peer
     python benchmarks/rl_speed.py learning   # writes benchmarks/results/rl_learning.csv
 
 The reference follows `ppo_atari.py` line by line where it matters for speed and learning (float32 storage, the same
 network, a time-out ends an episode like a death), in the same process layout: one process an environment. It clips
 rewards to [-1, 1] as lookright does, where CleanRL's ClipRewardEnv takes their sign. `speed` times the whole training
 from outside, so that logging, the checkpoint and the weights written count against lookright. In `learning`
-lookright's `bootstrap_truncated` is off, so that both treat a time-out alike.
+lookright's `bootstrap_truncated` is off, so that both treat a time-out alike. "Fast" is lookright with
+`precision: bf16` and `play_ahead: true`.
+
+Sample Factory needs NumPy below 2 and gymnasium below 1, so PYTHON is that of an environment of its own with
+`sample-factory[vizdoom]`. It trains on `basic` with CleanRL's network, sight, passes and mini-batches, in two processes
+of four games each, asynchronously as it does by default, and says its own speed (frames, four of which are a decision).
 """
 
 import argparse
 import json
 import os
+import re
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +46,7 @@ RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
 BATCH = ENVIRONMENTS * STEPS
 UPDATES = {"speed": 4, "learning": 60}
+FAST = {"precision": "bf16", "play_ahead": True}
 INCLUDED = {
     "lookright, masks rendered": "PPO alone; the games render and resize masks and hand them over, unread",
     "lookright + CAMAL": "rendered masks, kept and batched, and CAMAL's map and loss in every mini-batch",
@@ -137,22 +147,40 @@ def reference(environments: DoomEnvironments, seed: int, updates: int) -> np.nda
     return means
 
 
-def ours(environments: DoomEnvironments, seed: int, updates: int, method: Method, bootstrap: bool = True) -> np.ndarray:
+def ours(
+    environments: DoomEnvironments, seed: int, updates: int, method: Method | None = None, **changes: Any
+) -> np.ndarray:
     """Train with lookright; for each update the mean return of the episodes that ended in it, or NaN."""
     with tempfile.TemporaryDirectory() as folder:
         settings = PPOSettings(
             Path(folder),
-            method=method,
+            method=method or ERM(),
             seed=seed,
             total_timesteps=updates * BATCH,
             checkpoint_every=updates,
             checkpoint_episodes=0,
-            bootstrap_truncated=bootstrap,
             device="cpu",
+            **changes,
         )
         ppo._learn(settings, environments)
         log = pd.read_csv(Path(folder) / "metrics.csv")
     return log.reindex(columns=["train/return"]).to_numpy()[:, 0]
+
+
+def sample_factory(python: str, updates: int) -> float:
+    """Decisions a second of Sample Factory on `basic`, as it reports them."""
+    frames = 4 * updates * BATCH
+    options = {
+        **{"env": "doom_basic", "device": "cpu", "experiment": "speed", "train_for_env_steps": frames},
+        **{"num_workers": 2, "num_envs_per_worker": ENVIRONMENTS // 2, "rollout": STEPS, "num_epochs": EPOCHS},
+        **{"batch_size": BATCH // MINIBATCHES, "num_batches_per_epoch": MINIBATCHES, "use_rnn": False},
+        **{"encoder_conv_architecture": "convnet_atari", "res_w": 84, "res_h": 84, "save_every_sec": 10**6},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", "sf_examples.vizdoom.train_vizdoom", f"--train_dir={folder}"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(re.findall(r"FPS: ([\d.]+)", run.stdout + run.stderr)[-1]) / 4
 
 
 def play_at_random(environments: DoomEnvironments, updates: int) -> None:
@@ -168,7 +196,7 @@ def device() -> str:
     return f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
 
 
-def speed(scenario: str, rounds: int, updates: int) -> None:
+def speed(scenario: str, rounds: int, updates: int, other_python: str | None) -> None:
     """All variants, each round in another order; a quotient is the median of those within a round."""
     with (
         closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
@@ -176,9 +204,12 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
     ):
         variants: dict[str, Callable[[int], object]] = {
             "CleanRL": lambda updates: reference(plain, 0, updates),
-            "lookright": lambda updates: ours(plain, 0, updates, ERM()),
-            "lookright, masks rendered": lambda updates: ours(masked, 0, updates, ERM()),
+            "lookright": lambda updates: ours(plain, 0, updates),
+            "lookright, masks rendered": lambda updates: ours(masked, 0, updates),
             "lookright + CAMAL": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1)),
+            "lookright, fast": lambda updates: ours(plain, 0, updates, **FAST),
+            "lookright + CAMAL, fast": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1), **FAST),
+            "lookright, fast, small network": lambda updates: ours(plain, 0, updates, network="small", **FAST),
             "environments": lambda updates: play_at_random(plain, updates),
             "environments with masks": lambda updates: play_at_random(masked, updates),
         }
@@ -192,6 +223,8 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
                 started = time.perf_counter()
                 variants[name](updates)
                 rates[name].append(updates * BATCH / (time.perf_counter() - started))
+            if other_python:
+                rates.setdefault("Sample Factory", []).append(sample_factory(other_python, 4 * updates))
             print(f"round {turn + 1}:", {name: round(values[-1]) for name, values in rates.items()}, flush=True)
 
     def quotient(name: str, base: str) -> float:
@@ -205,7 +238,9 @@ def speed(scenario: str, rounds: int, updates: int) -> None:
         "updates": updates,
         "steps_per_second": {name: round(statistics.median(values), 1) for name, values in rates.items()},
         "included": INCLUDED,
-        "lookright / CleanRL": quotient("lookright", "CleanRL"),
+        **{
+            f"{name} / CleanRL": quotient(name, "CleanRL") for name in rates if name.startswith(("lookright", "Sample"))
+        },
         "lookright, masks rendered / lookright": quotient("lookright, masks rendered", "lookright"),
         "lookright + CAMAL / lookright": quotient("lookright + CAMAL", "lookright"),
         "environments with masks / without": quotient("environments with masks", "environments"),
@@ -222,16 +257,18 @@ def learning(scenario: str, number: int, updates: int) -> None:
         with closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as environments:
             returns = {
                 "CleanRL": reference(environments, seed, updates),
-                "lookright": ours(environments, seed, updates, ERM(), bootstrap=False),
+                "lookright": ours(environments, seed, updates, bootstrap_truncated=False),
+                "lookright, fast": ours(environments, seed, updates, bootstrap_truncated=False, **FAST),
             }
         means = {name: np.nanmean(values[last]) for name, values in returns.items()}
         rows.append({"scenario": scenario, "updates": updates, "seed": seed, **means, "device": device()})
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "rl_learning.csv", index=False, float_format="%.6g")
-    for name in ("CleanRL", "lookright"):
+    for name in returns:
         print(name, mean_interval(table[name]))
-    print("difference", paired_difference(table["lookright"], table["CleanRL"]))
+    for name in ("lookright", "lookright, fast"):
+        print(name, "against CleanRL", paired_difference(table[name], table["CleanRL"]))
 
 
 if __name__ == "__main__":
@@ -240,6 +277,10 @@ if __name__ == "__main__":
     parser.add_argument("--scenario", default="basic")
     parser.add_argument("--rounds", type=int, default=5, help="speed: repetitions; learning: seeds")
     parser.add_argument("--updates", type=int, help=f"of {BATCH:,} steps each; default: {UPDATES}")
+    parser.add_argument("--sample_factory", metavar="PYTHON", help="speed: the interpreter that has it")
     arguments = parser.parse_args()
-    measure = speed if arguments.what == "speed" else learning
-    measure(arguments.scenario, arguments.rounds, arguments.updates or UPDATES[arguments.what])
+    number = arguments.updates or UPDATES[arguments.what]
+    if arguments.what == "speed":
+        speed(arguments.scenario, arguments.rounds, number, arguments.sample_factory)
+    else:
+        learning(arguments.scenario, arguments.rounds, number)

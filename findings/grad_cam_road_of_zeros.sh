@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install -qq --no-compile --disable-pip-version-check grad-cam==1.5.7 numpy==2.4.6 torch==2.13.0
+venv/bin/pip install -qq --no-compile --disable-pip-version-check grad-cam==1.5.7 numpy==2.4.6 torch==2.15.0 torchvision==0.29.2
 
 venv/bin/python - <<'PYTHON'
 import warnings

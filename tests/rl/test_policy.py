@@ -47,3 +47,20 @@ def test_networks_take_frames_of_every_size(network, cells):
         output, value = policy(torch.rand(1, 4, size, size))
         assert (output.logits.shape, value.shape) == ((1, 2), (1,))
         assert output.features.shape[2:] == (expected, expected)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_half_precision_is_of_the_multiplications_alone(network):
+    torch.manual_seed(0)
+    whole = Policy(NETWORKS[network](actions=3))
+    half = Policy(NETWORKS[network](actions=3, half=True))
+    half.load_state_dict(whole.state_dict())
+    image = torch.rand(8, 4, 84, 84)
+    (exact, exact_value), (rough, value) = whole(image), half(image)
+    for name in ("logits", "embedding", "features"):
+        expected, found = getattr(exact, name), getattr(rough, name)
+        assert found.dtype == torch.float32
+        assert 0 < (found - expected).norm() / expected.norm() < 0.02, name
+    torch.testing.assert_close(value, exact_value, rtol=0.05, atol=0.02)
+    rough.logits.sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in half.classifier.parameters())

@@ -196,6 +196,37 @@ def test_resumed_run_equals_unbroken_one(run, config, tmp_path, monkeypatch):
     assert_same_run(ppo.resume(out), run)
 
 
+AHEAD = {"play_ahead": True, "checkpoint_every": 2, "total_timesteps": 96}
+
+
+def test_playing_ahead_is_resumed_exactly_too(tmp_path, monkeypatch):
+    learn(tmp_path / "unbroken", **AHEAD)
+    updates = []
+
+    def interrupt(*arguments):
+        updates.append(arguments)
+        if len(updates) == 4:
+            raise KeyboardInterrupt
+        return advantages(*arguments)
+
+    advantages = ppo.advantages
+    with monkeypatch.context() as patch:
+        patch.setattr(ppo, "advantages", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(tmp_path / "killed", **AHEAD)
+    assert torch.load(tmp_path / "killed" / "last.ckpt")["update"] == 2
+    learn(tmp_path / "killed", **AHEAD)
+    for name, tensor in weights(tmp_path / "unbroken").items():
+        assert torch.equal(tensor, weights(tmp_path / "killed")[name]), name
+    assert (tmp_path / "unbroken" / "metrics.csv").read_bytes() == (tmp_path / "killed" / "metrics.csv").read_bytes()
+
+
+def test_who_plays_ahead_is_the_policy_as_it_was_before_except_after_a_checkpoint(tmp_path):
+    learn(tmp_path, update_epochs=1, num_minibatches=1, learning_rate=1e-3, anneal_lr=False, **AHEAD)
+    moved = pd.read_csv(tmp_path / "metrics.csv")["train/approximate_kl"].abs()
+    assert (moved > 1e-5).tolist() == [False, True] * 3
+
+
 def test_run_goes_on_by_itself_when_a_game_dies(run, config, tmp_path, monkeypatch):
     kill(monkeypatch, random.randrange(16), EngineError("A game died."))
     with pytest.warns(UserWarning, match=r"A game died\. This one goes on"):

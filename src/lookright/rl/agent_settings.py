@@ -32,6 +32,9 @@ class PPOSettings(Checked):
         seed: of everything random.
         network: `nature`, or the `small` one before it, see `lookright.rl.policy`.
         size: height and width of the frames that the agent sees.
+        precision: of the network's multiplications: fp32, or bf16, which takes half the time where a processor has it.
+        play_ahead: while learning from the decisions of an update, already play those of the next one, with the policy
+            as it was before; the ratio of PPO corrects for that.
         total_timesteps: decisions over all environments.
         learning_rate: of Adam.
         num_envs: environments that play at the same time, each in its own process.
@@ -71,6 +74,8 @@ class PPOSettings(Checked):
     seed: int = within(0, least=0, most=2**32 - 1)
     network: Literal["nature", "small"] = "nature"
     size: int = within(84, least=44, most=512)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    play_ahead: bool = False
     total_timesteps: int = within(10_000_000, least=1, most=10**12)
     learning_rate: float = within(2.5e-4, least=0, most=1e4)
     num_envs: int = within(8, least=1, most=1024)

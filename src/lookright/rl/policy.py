@@ -12,6 +12,21 @@ from lookright.classifier import Classifier, Output
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
+class _Layers(nn.Sequential):
+    """Layers that may work in bfloat16, all but the last one."""
+
+    def __init__(self, *layers: nn.Module, half: bool) -> None:
+        super().__init__(*layers)
+        self.autocast = half
+
+    def forward(self, input: Tensor) -> Tensor:
+        *layers, last = self
+        with torch.autocast(input.device.type, torch.bfloat16, enabled=self.autocast):
+            for layer in layers:
+                input = layer(input)
+        return last(input.float())
+
+
 class NatureCNN(nn.Module):
     """Frames to action logits.
 
@@ -22,13 +37,14 @@ class NatureCNN(nn.Module):
         actions: number of logits.
         frames: how many grey frames are stacked as channels.
         size: their height and width, 44 or more.
+        half: multiply in bfloat16; features, embedding and logits are float32 all the same.
     """
 
     convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
     """Channels, kernel and stride of each."""
     width: ClassVar[int] = 512
 
-    def __init__(self, actions: int, frames: int = 4, size: int = 84) -> None:
+    def __init__(self, actions: int, frames: int = 4, size: int = 84, half: bool = False) -> None:
         super().__init__()
         self.input_size = (frames, size, size)
         layers: list[nn.Module] = []
@@ -36,8 +52,8 @@ class NatureCNN(nn.Module):
         for channels, kernel, stride in self.convolutions:
             layers += [_initialised(nn.Conv2d(before, channels, kernel, stride=stride)), nn.ReLU()]
             before, side = channels, (side - kernel) // stride + 1
-        self.features = nn.Sequential(*layers)
-        self.hidden = nn.Sequential(nn.Flatten(), _initialised(nn.Linear(before * side**2, self.width)), nn.ReLU())
+        self.features = _Layers(*layers, half=half)
+        self.hidden = _Layers(nn.Flatten(), _initialised(nn.Linear(before * side**2, self.width)), nn.ReLU(), half=half)
         self.actor = _initialised(nn.Linear(self.width, actions), gain=0.01)
 
     def forward(self, image: Float[Tensor, "B frames size size"]) -> Float[Tensor, "B actions"]:

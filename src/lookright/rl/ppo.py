@@ -7,12 +7,14 @@ Implementation Details of Proximal Policy Optimization", ICLR blog track 2022. R
 import time
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jsonargparse
-import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from jaxtyping import Bool, Float
@@ -31,6 +33,7 @@ from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
 from lookright.rl.guidance import controlled, decision, guided_weight
 from lookright.rl.masks import SCENARIOS
 from lookright.rl.policy import NETWORKS, Policy, as_image
+from lookright.rl.rollout import Player, Rollout
 from lookright.run_directory import (
     MetricsLog,
     environment,
@@ -150,15 +153,15 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     write_json(
         settings.out / "environment.json", environment(PACKAGES, device.type == "cuda") | {"seed": settings.seed}
     )
-    shape = (settings.num_steps, settings.num_envs)
 
     # The agent: a classifier of frames into actions, guided by the method, and a critic.
     torch.manual_seed(settings.seed)
     actions_number = int(environments.single_action_space.n)  # type: ignore[attr-defined]
-    policy = Policy(NETWORKS[settings.network](actions_number, size=settings.size)).to(device)
+    network = partial(NETWORKS[settings.network], actions_number, size=settings.size, half=settings.precision == "bf16")
+    policy = Policy(network()).to(device)
     classifier, method = policy.classifier, settings.method
     add_to_seeds(method, settings.seed)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, eps=1e-5)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
     method.attach(classifier, optimizer)
     parameters = [*policy.parameters(), *method.parameters()]
 
@@ -168,149 +171,123 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     log = MetricsLog(settings.out / "metrics.csv", done * settings.batch_size + 1)
     board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
 
-    # What is gathered between two updates.
-    sight = (settings.size, settings.size)
-    frames = torch.zeros((*shape, 4, *sight), dtype=torch.uint8, device=device)
-    masks = torch.zeros((*shape, *sight), dtype=torch.uint8, device=device) if "mask" in method.needs else None
-    actions = torch.zeros(shape, dtype=torch.long, device=device)
-    log_probabilities, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-    rewards, ended = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
-    episode_return, episode_length = np.zeros(settings.num_envs), np.zeros(settings.num_envs)
-    target_seen = masks is None or done > 0
+    # What is played, and by whom. One that plays ahead needs the policy as it was before.
+    player = Player(environments, settings, "mask" in method.needs, device)
+    former = Policy(network()).to(device)
+    ahead: Future[Rollout] | None = None
+    target_seen = not player.masked or done > 0
 
     updates = range(done + 1, settings.updates + 1)
-    for update in with_time_left(updates, settings.out.name, len(updates)):
-        # Everything random depends on (seed, update) alone. An episode cannot be taken up in its middle: after a
-        # checkpoint all environments start anew, whether the run was interrupted there or not.
-        started = time.perf_counter()
-        *environment_seeds, update_seed = seeds(settings.seed, update, settings.num_envs + 1)
-        torch.manual_seed(update_seed)
-        if (update - 1) % settings.checkpoint_every == 0:
-            observation, _ = environments.reset(seed=[*environment_seeds])
-            episode_return[:], episode_length[:] = 0, 0
-        if settings.anneal_lr:
-            optimizer.param_groups[0]["lr"] = (1 - (update - 1) / settings.updates) * settings.learning_rate
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        for update in with_time_left(updates, settings.out.name, len(updates)):
+            started = time.perf_counter()
+            at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
+            torch.manual_seed(seeds(settings.seed, update, settings.num_envs + 2)[-1])
+            if settings.anneal_lr:
+                optimizer.param_groups[0]["lr"] = (1 - (update - 1) / settings.updates) * settings.learning_rate
 
-        # Play.
-        returns, lengths = [], []
-        for step in range(settings.num_steps):
-            frames[step] = torch.as_tensor(observation["image"])
-            if masks is not None:
-                masks[step] = torch.as_tensor(observation["mask"])
-            with torch.no_grad():
-                output, values[step] = policy(as_image(frames[step]))
-            distribution = Categorical(logits=output.logits)
-            actions[step] = distribution.sample()
-            log_probabilities[step] = distribution.log_prob(actions[step])
-
-            observation, reward, terminated, truncated, infos = environments.step(actions[step].cpu().numpy())
-            rewards[step] = torch.as_tensor(reward.clip(-1, 1))
-            ended[step] = torch.as_tensor(terminated | truncated)
-            episode_return, episode_length = episode_return + reward, episode_length + 1
-            for index in np.flatnonzero(terminated | truncated):
-                returns.append(episode_return[index])
-                lengths.append(episode_length[index])
-                episode_return[index] = episode_length[index] = 0
-                if truncated[index] and settings.bootstrap_truncated:
-                    last = torch.as_tensor(infos["final_obs"][index]["image"], device=device)
-                    with torch.no_grad():
-                        rewards[step, index] += settings.gamma * policy(as_image(last[None]))[1][0]
-
-        with torch.no_grad():
-            next_value = policy(as_image(torch.as_tensor(observation["image"], device=device)))[1]
-        target_seen = target_seen or bool(masks.any())  # type: ignore[union-attr]
-        advantage = advantages(rewards, values, ended, next_value, settings.gamma, settings.gae_lambda)
-        target = advantage + values
-
-        # Learn.
-        clip_fractions = []
-        for _ in range(settings.update_epochs):
-            order = torch.randperm(settings.batch_size, device=device)
-            for chosen in order.chunk(settings.num_minibatches):
-                image, action = as_image(frames.flatten(0, 1)[chosen]), actions.flatten()[chosen]
-                image.requires_grad_("image_gradient" in method.needs)
-                output, value = policy(image)
-                distribution = Categorical(logits=output.logits)
-                log_ratio = distribution.log_prob(action) - log_probabilities.flatten()[chosen]
-                ratio = log_ratio.exp()
-                with torch.no_grad():
-                    # http://joschu.net/blog/kl-approx.html
-                    approximate_kl = ((ratio - 1) - log_ratio).mean()
-                    clip_fractions.append(((ratio - 1).abs() > settings.clip_coef).float().mean())
-
-                weight = advantage.flatten()[chosen]
-                if settings.norm_adv:
-                    weight = (weight - weight.mean()) / (weight.std() + 1e-8)
-                task = {
-                    "policy": policy_loss(weight, ratio, settings.clip_coef),
-                    "value": settings.vf_coef
-                    * value_loss(
-                        value,
-                        values.flatten()[chosen],
-                        target.flatten()[chosen],
-                        settings.clip_coef if settings.clip_vloss else None,
-                    ),
-                    "entropy": -settings.ent_coef * distribution.entropy(),
-                }
-
-                # What the decision rests on, where something that matters is in sight.
-                batch: Batch = {"image": image, "label": action}
-                if masks is not None:
-                    mask = as_image(masks.flatten(0, 1)[chosen])
-                    in_sight = mask.amax((1, 2)) > 0
-                    batch["mask"] = controlled(mask, in_sight, settings.mask_control)
-                    batch["mask_weight"] = guided_weight(in_sight, weight, settings.guided)
-                explained, target_logit = decision(settings.guided, output, value, action)
-                task_weight = method.weigh(classifier, output, batch)
-                terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
-                guidance = method.guidance(classifier, explained, {**batch, "label": target_logit})
-                terms |= method.balance(classifier, torch.stack(list(terms.values())).sum(), guidance)
-
-                loss = torch.stack(list(terms.values())).sum()
-                if not loss.isfinite():
-                    log.save()
-                    raise InputError(
-                        f"The loss became {loss.item():g} in update {update} "
-                        f"({', '.join(f'{name} {term.item():g}' for name, term in terms.items())}). "
-                        "The last checkpoint is kept. Lower learning_rate or the weight of the method."
-                    )
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
-                optimizer.step()
-            if settings.target_kl is not None and approximate_kl > settings.target_kl:
-                break
-
-        # Report.
-        seconds += time.perf_counter() - started
-        step = update * settings.batch_size
-        row = {f"train/{name}": term.item() for name, term in terms.items()} | {
-            "train/loss": loss.item(),
-            "train/approximate_kl": approximate_kl.item(),
-            "train/clip_fraction": torch.stack(clip_fractions).mean().item(),
-            "train/explained_variance": 1 - ((target - values).var() / target.var()).item(),
-            "train/learning_rate": optimizer.param_groups[0]["lr"],
-        }
-        if returns:
-            row |= {"train/return": np.mean(returns), "train/episode_length": np.mean(lengths)}
-        at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
-        if at_checkpoint and not target_seen:
-            _warn_of_targets(settings, step)
-            target_seen = True
-        if at_checkpoint and settings.checkpoint_episodes:
-            tables = evaluate_policy(
-                *(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0), size=settings.size
+            # Play.
+            rollout = ahead.result() if ahead else player.play(policy, update)
+            ahead = None
+            if settings.play_ahead and not at_checkpoint:
+                former.load_state_dict(policy.state_dict())
+                ahead = executor.submit(player.play, former, update + 1)
+            frames, masks, actions, values = rollout.frames, rollout.masks, rollout.actions, rollout.values
+            target_seen = target_seen or bool(masks.any())  # type: ignore[union-attr]
+            advantage = advantages(
+                rollout.rewards, values, rollout.ended, rollout.next_value, settings.gamma, settings.gae_lambda
             )
-            row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}
-        log.log_metrics(row, step)
-        for name, number in row.items():
-            board.add_scalar(name, number, step)
-        board.add_scalar("steps_per_second", step / seconds, step)
-        if at_checkpoint:
-            log.save()
-            state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
-            state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
-            write_checkpoint(checkpoint, state)
+            target = advantage + values
+
+            # Learn.
+            clip_fractions = []
+            for _ in range(settings.update_epochs):
+                order = torch.randperm(settings.batch_size, device=device)
+                for chosen in order.chunk(settings.num_minibatches):
+                    image, action = as_image(frames.flatten(0, 1)[chosen]), actions.flatten()[chosen]
+                    image.requires_grad_("image_gradient" in method.needs)
+                    output, value = policy(image)
+                    distribution = Categorical(logits=output.logits)
+                    log_ratio = distribution.log_prob(action) - rollout.log_probabilities.flatten()[chosen]
+                    ratio = log_ratio.exp()
+                    with torch.no_grad():
+                        # http://joschu.net/blog/kl-approx.html
+                        approximate_kl = ((ratio - 1) - log_ratio).mean()
+                        clip_fractions.append(((ratio - 1).abs() > settings.clip_coef).float().mean())
+
+                    weight = advantage.flatten()[chosen]
+                    if settings.norm_adv:
+                        weight = (weight - weight.mean()) / (weight.std() + 1e-8)
+                    task = {
+                        "policy": policy_loss(weight, ratio, settings.clip_coef),
+                        "value": settings.vf_coef
+                        * value_loss(
+                            value,
+                            values.flatten()[chosen],
+                            target.flatten()[chosen],
+                            settings.clip_coef if settings.clip_vloss else None,
+                        ),
+                        "entropy": -settings.ent_coef * distribution.entropy(),
+                    }
+
+                    # What the decision rests on, where something that matters is in sight.
+                    batch: Batch = {"image": image, "label": action}
+                    if masks is not None:
+                        mask = as_image(masks.flatten(0, 1)[chosen])
+                        in_sight = mask.amax((1, 2)) > 0
+                        batch["mask"] = controlled(mask, in_sight, settings.mask_control)
+                        batch["mask_weight"] = guided_weight(in_sight, weight, settings.guided)
+                    explained, target_logit = decision(settings.guided, output, value, action)
+                    task_weight = method.weigh(classifier, output, batch)
+                    terms = {name: (task_weight * loss).mean() for name, loss in task.items()}
+                    guidance = method.guidance(classifier, explained, {**batch, "label": target_logit})
+                    terms |= method.balance(classifier, torch.stack(list(terms.values())).sum(), guidance)
+
+                    loss = torch.stack(list(terms.values())).sum()
+                    if not loss.isfinite():
+                        log.save()
+                        raise InputError(
+                            f"The loss became {loss.item():g} in update {update} "
+                            f"({', '.join(f'{name} {term.item():g}' for name, term in terms.items())}). "
+                            "The last checkpoint is kept. Lower learning_rate or the weight of the method."
+                        )
+                    optimizer.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+                    optimizer.step()
+                if settings.target_kl is not None and approximate_kl > settings.target_kl:
+                    break
+
+            # Report.
+            seconds += time.perf_counter() - started
+            step = update * settings.batch_size
+            row = {f"train/{name}": term.item() for name, term in terms.items()} | {
+                "train/loss": loss.item(),
+                "train/approximate_kl": approximate_kl.item(),
+                "train/clip_fraction": torch.stack(clip_fractions).mean().item(),
+                "train/explained_variance": 1 - ((target - values).var() / target.var()).item(),
+                "train/learning_rate": optimizer.param_groups[0]["lr"],
+            }
+            if rollout.returns:
+                row |= {"train/return": fmean(rollout.returns), "train/episode_length": fmean(rollout.lengths)}
+            if at_checkpoint and not target_seen:
+                _warn_of_targets(settings, step)
+                target_seen = True
+            if at_checkpoint and settings.checkpoint_episodes:
+                tables = evaluate_policy(
+                    *(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0),
+                    size=settings.size,
+                )
+                row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}
+            log.log_metrics(row, step)
+            for name, number in row.items():
+                board.add_scalar(name, number, step)
+            board.add_scalar("steps_per_second", step / seconds, step)
+            if at_checkpoint:
+                log.save()
+                state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
+                state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+                write_checkpoint(checkpoint, state)
     board.close()
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}
