@@ -26,6 +26,10 @@ def image() -> torch.Tensor:
 
 TARGET = torch.tensor([0, 2])
 
+checks_in_graph = pytest.mark.skipif(
+    torch.__version__ < (2, 10), reason="the tests' checks of shapes fail when PyTorch 2.9 compiles them"
+)
+
 
 def model(name: str = "test_resnet") -> nn.Module:
     torch.manual_seed(0)
@@ -59,6 +63,7 @@ def test_no_graph_break_where_no_hook_is_needed():
     subprocess.run([sys.executable, "-c", WITHOUT_GRAPH_BREAK], check=True)
 
 
+@checks_in_graph
 def test_gradient_maps_of_a_compiled_classifier_have_a_second_derivative(image):
     classifier = Classifier(model("test_convnext"))
     assert classifier.route.methods
@@ -75,6 +80,7 @@ def test_gradient_maps_of_a_compiled_classifier_have_a_second_derivative(image):
             assert torch.allclose(gradients[1][name], gradient, rtol=1e-3, atol=1e-6), (map, name)
 
 
+@checks_in_graph
 def test_hooks_run_outside_the_graph(image):
     classifier = Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 62 * 62, 3)))
     expected = classifier(image)
