@@ -7,7 +7,7 @@ from lookright.report.directory import StudyResults
 from lookright.run_directory import read_json
 
 CAPTION = (
-    "Every finished run of the study, candidates that were not chosen included. Compute is in epochs of plain "
+    "Every finished run of the study, chosen or not. Compute is in epochs of plain "
     "training, counted where runs have a budget. Time is that of training alone, since a run last went on."
 )
 
