@@ -25,8 +25,8 @@ def test_every_script_loads(script, monkeypatch):
 @pytest.mark.parametrize("config", STUDIES, ids=lambda path: path.stem)
 def test_every_method_of_a_study_can_be_built(config, tmp_path):
     study = replace(read_study(config), seeds=[0])
-    built = [instantiate(run.settings) for run in study.runs(tmp_path)]
-    assert {settings.name for settings in built} >= set(study.methods)
+    built = [(run.candidate_of, instantiate(run.settings)) for run in study.runs(tmp_path)]
+    assert {method or settings.name for method, settings in built} >= set(study.methods)
 
 
 def test_agents_of_the_study_can_be_built(tmp_path):
