@@ -28,5 +28,5 @@ def test_its_five_cells_find_the_shortcut_and_mend_it(capsys):
     assert names["before"]["right on the evidence alone"] < 0.8
     exec(code[4], names)
     assert names["follow"](names["classifier"]) < 0.2
-    assert names["after"]["right"] > names["before"]["right"] + 0.1
+    assert names["after"]["right"] > names["before"]["right"] + 0.2
     assert "after" in capsys.readouterr().out
