@@ -13,6 +13,9 @@ RULES = {
 }
 """By the rule's name, the columns of results.csv: what it chooses by, and what is reported of the chosen one."""
 
+CELL = ["protocol", "model", "candidate_of", "seed"]
+"""What makes a choice of its own."""
+
 CAPTION = (
     "Accuracy out of distribution of the candidate that each rule chooses, anew for every protocol and seed. The "
     "oracle looks at the domain that is tested: it bounds what selection could give, and is no result."
@@ -64,15 +67,24 @@ def select_candidates(results: pd.DataFrame, split: str = "out_of_distribution")
         `seed`, `name` (the chosen candidate), `selected_by` (the accuracy that it was chosen for) and `accuracy`.
     """
     rows = results[results["split"] == split]
-    cell = ["protocol", "model", "candidate_of", "seed"]
     chosen = []
     for rule, (criterion, reported) in RULES.items():
-        measured = rows.groupby(cell)[criterion].transform("count")
-        complete = rows[measured == rows["candidates"]]
-        best = complete.sort_values(criterion, ascending=False, kind="stable").drop_duplicates(cell).sort_index()
+        best = highest(rows, criterion)
         best = best.assign(rule=rule, selected_by=best[criterion], accuracy=best[reported])
-        chosen.append(best[["rule", *cell, "name", "selected_by", "accuracy"]])
+        chosen.append(best[["rule", *CELL, "name", "selected_by", "accuracy"]])
     return pd.concat(chosen, ignore_index=True)
+
+
+def highest(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
+    """The run of each cell that is highest, among equals the first; none where a candidate has no such number (yet).
+
+    Args:
+        runs: of a study with candidates, one row per run.
+        criterion: the column to choose by.
+    """
+    measured = runs.groupby(CELL, dropna=False)[criterion].transform("count")
+    complete = runs[measured == runs["candidates"]]
+    return complete.sort_values(criterion, ascending=False, kind="stable").drop_duplicates(CELL).sort_index()
 
 
 def mean_over_protocols(chosen: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import StudyResults
+from lookright.report.selection import CELL, highest
 from lookright.statistics import Estimate, PairedDifference, mean_interval, paired_difference
 
 RULE = (
@@ -14,9 +15,6 @@ RULE = (
     "the first, anew for every protocol, model and seed. Test images have no part in the choice. The first candidate "
     "of a search has the study's own settings."
 )
-
-CELL = ["protocol", "model", "candidate_of", "seed"]
-"""What makes a choice of its own."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +80,7 @@ def chosen_runs(results: pd.DataFrame) -> pd.DataFrame:
     Args:
         results: of a study with candidates, one row per run and test split.
     """
-    runs = results.drop_duplicates([*CELL, "name"])
-    validated = runs.groupby(CELL, dropna=False)["val_accuracy"].transform("count")
-    best = (
-        runs[validated == runs["candidates"]]
-        .sort_values("val_accuracy", ascending=False, kind="stable")
-        .drop_duplicates(CELL)
-    )
+    best = highest(results.drop_duplicates([*CELL, "name"]), "val_accuracy")
     return results.merge(best[[*CELL, "name"]], how="inner")
 
 
