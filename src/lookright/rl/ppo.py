@@ -173,7 +173,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
 
     # What is played, and by whom. One that plays ahead needs the policy as it was before.
     player = Player(environments, settings, "mask" in method.needs, device)
-    former = Policy(network()).to(device)
+    former = Policy(network()).to(device) if settings.play_ahead else policy
     ahead: Future[Rollout] | None = None
     target_seen = not player.masked or done > 0
 

@@ -106,5 +106,5 @@ class Player:
                 for index in np.flatnonzero(truncated):
                     last = torch.as_tensor(infos["final_obs"][index]["image"], device=device)
                     rollout.rewards[step, index] += settings.gamma * policy(as_image(last[None]))[1][0]
-        rollout.next_value = policy(as_image(torch.as_tensor(self.observation["image"], device=device)))[1]
+        rollout.next_value[:] = policy(as_image(torch.as_tensor(self.observation["image"], device=device)))[1]
         return rollout
