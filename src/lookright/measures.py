@@ -72,6 +72,8 @@ FLAT = "flat_"
 """Before the name of an alignment measure: what a map scores that is the same everywhere, the floor to compare with."""
 RANDOM = "random_"
 """Before the name of an alignment measure: what a map of random numbers on the same grid scores, another floor."""
+LOGIT = "logit_"
+"""Before the name of a faithfulness measure: the same of the logit, measured beside that of the probability."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row

@@ -15,7 +15,7 @@ from lookright.data.bestiary.engine import start
 from lookright.errors import InputError
 from lookright.rl import environments as module
 from lookright.rl.environments import DoomEnvironment, DoomEnvironments, EngineError, seeds, vectorised
-from lookright.rl.masks import SCENARIOS
+from lookright.rl.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("timeout", [40, 30])

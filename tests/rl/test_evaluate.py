@@ -52,7 +52,7 @@ def test_greedy_play_takes_the_most_probable_action(classifier, environment):
 
 def test_measures_are_those_of_classifiers(classifier, monkeypatch):
     monkeypatch.setattr("lookright.rl.evaluate.seeds", lambda *_: [11])
-    _, frames = evaluate_policy(classifier, "defend_the_line", None, episodes=1, faithfulness_frames=3)
+    _, frames = evaluate_policy(classifier, "defend_the_line", episodes=1, faithfulness_frames=3)
     environment = DoomEnvironment("defend_the_line")
     episode = play(classifier, environment, seed=11)
     environment.close()
@@ -75,8 +75,8 @@ def test_measures_are_those_of_classifiers(classifier, monkeypatch):
 
 
 def test_random_play_needs_no_agent():
-    episodes, frames = evaluate_policy(None, "basic", None, episodes=2)
-    again, _ = evaluate_policy(None, "basic", None, episodes=2)
+    episodes, frames = evaluate_policy(None, "basic", episodes=2)
+    again, _ = evaluate_policy(None, "basic", episodes=2)
     pd.testing.assert_frame_equal(episodes, again)
     assert (frames.groupby("episode").size() == episodes["length"]).all()
     assert frames["action"].nunique() == 4

@@ -11,21 +11,7 @@ from jaxtyping import UInt8
 
 from lookright.errors import InputError, require_one_of
 from lookright.rl.resize import AreaResize
-
-SCENARIOS: dict[str, tuple[str, ...]] = {
-    "basic": ("Monster",),
-    "simpler_basic": ("Monster",),
-    "rocket_basic": ("Monster",),
-    "defend_the_center": ("Monster",),
-    "defend_the_line": ("Monster", "DoomImpBall"),
-    "health_gathering": ("Health",),
-    "health_gathering_supreme": ("Health",),
-    "my_way_home": ("Armor",),
-    "take_cover": ("Monster", "DoomImpBall"),
-    "predict_position": ("Monster",),
-    "deadly_corridor": ("Monster", "Armor"),
-}
-"""Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
+from lookright.rl.scenarios import scenario_of
 
 Objects = Literal["all", "nearest", "aimed_at"]
 
@@ -81,7 +67,7 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
 
     Args:
         env: to be wrapped, before its first reset: ViZDoom's labels are switched on here.
-        targets: names or categories of ViZDoom's labels; default: the scenario's entry in `SCENARIOS`.
+        targets: names or categories of ViZDoom's labels; default: the scenario's own, see `lookright.rl.scenarios`.
         objects: which of the targets in sight, see `object_mask`.
         size: height and width of the mask, which is resized by area; None: those of the screen.
         into: where the mask goes. `observation`: the key `mask`, beside the others of a dict, or beside `image` where
@@ -152,7 +138,7 @@ def targets_of(scenario: str, targets: Sequence[str] | None) -> tuple[str, ...]:
     >>> targets_of("take_cover", None)
     ('Monster', 'DoomImpBall')
     """
-    found = SCENARIOS.get(scenario, ()) if targets is None else tuple(targets)
+    found = scenario_of(scenario).targets if targets is None else tuple(targets)
     if not found:
         raise InputError(
             f"Scenario {scenario!r} has no default objects for the mask; name them in `targets`, such as [Monster]."
