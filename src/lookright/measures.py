@@ -483,6 +483,17 @@ def of_contrast(row: Measure) -> Measure:
     return replace(row, name=CONTRAST + row.name, label=f"{row.label} (contrast)", sentence=sentence)
 
 
+def of_logit(row: Measure) -> Measure:
+    """The row of a faithfulness measure, of the logit.
+
+    >>> of_logit(MEASURES["deletion"]).sentence
+    'Mean logit of the target while pixels are removed, most attended first.'
+    """
+    return replace(
+        row, name=LOGIT + row.name, label=f"{row.label} (logit)", sentence=row.sentence.replace("probability", "logit")
+    )
+
+
 def measures_of(
     kind: Kind, faithfulness: str = "all", further: Iterable[str] = (), evidence: bool = True
 ) -> list[Measure]:

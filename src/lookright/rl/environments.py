@@ -199,7 +199,7 @@ def game_variable(name: str) -> vizdoom.GameVariable:
         InputError: it has none of that name.
 
     >>> game_variable("HEALTH")
-    <GameVariable.HEALTH: 11>
+    <GameVariable.HEALTH: 9>
     """
     known = vizdoom.GameVariable.__members__
     if name not in known:
