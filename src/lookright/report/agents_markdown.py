@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lookright import statistics
 from lookright.errors import InputError
-from lookright.measures import MEASURES, Measure, measures_of, of_contrast, of_logit
+from lookright.measures import LOGIT, MEASURES, Measure, measures_of, of_contrast, of_logit
 from lookright.replacing import replacing
 from lookright.report.markdown import DASH, head
 from lookright.report.markdown import table as markdown_table
@@ -28,6 +28,15 @@ SHIFTED = "under_"
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
+
+
+GAIN = replace(
+    MEASURES["insertion"],
+    name="insertion_minus_deletion",
+    label="Insertion − deletion",
+    sentence="Mean probability of the target while pixels are revealed minus that while they are removed.",
+)
+"""What the order of the pixels is worth; a constant that is added to all logits leaves it as it is."""
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +71,7 @@ def measured(table: pd.DataFrame) -> dict[str, dict[str, Measure]]:
         for title, rows in {
             "Return": [score, *under],
             "Where they look": [*alignment, *map(of_contrast, alignment)],
-            "Whether the maps are faithful": [*faithfulness, *map(of_logit, faithfulness)],
+            "Whether the maps are faithful": [*faithfulness, GAIN, *map(of_logit, [*faithfulness, GAIN])],
         }.items()
     }
 
@@ -95,6 +104,8 @@ def write_agents(directory: Path, out: Path) -> None:
     groups = measured(table)
     columns = [column for group in groups.values() for column in group]
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *columns])))
+    for prefix in ("", LOGIT):
+        table[f"{prefix}{GAIN.name}"] = table[f"{prefix}insertion"] - table[f"{prefix}deletion"]
     table["frames_without_map"] = 1 - table["frames_with_map"] / table["frames_with_target"]
     out.parent.mkdir(parents=True, exist_ok=True)
     figure = out.with_suffix(".svg")
@@ -139,13 +150,13 @@ def write_agents(directory: Path, out: Path) -> None:
     for scenario, rows in table.groupby("scenario", sort=False):
         parts += [f"## {scenario}", f"Mean over seeds with the 95 % t interval. {_known(rows)}"]
         for title, group in groups.items():
-            heads = {column: head(measure) for column, measure in group.items()}
+            shown = {column: head(measure) for column, measure in group.items()}
             if "score" in group:
-                heads = {column: column.capitalize().replace("_", ", ") + " ↑" for column in returns}
+                shown = {column: column.capitalize().replace("_", ", ") + " ↑" for column in returns}
             elif "energy_in_mask" in group:
-                heads |= {"mask_share": "Mask's share of the frame", "frames_without_map": "Frames without a map"}
-            means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in heads)] for name in names]
-            parts += [f"### {title}", markdown_table(["Method", *heads.values()], means)]
+                shown |= {"mask_share": "Mask's share of the frame", "frames_without_map": "Frames without a map"}
+            means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in shown)] for name in names]
+            parts += [f"### {title}", markdown_table(["Method", *shown.values()], means)]
     parts += _films(directory, table["run"], out)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -119,8 +119,8 @@ def _play_at_random(grid: AgentStudy, out: Path) -> None:
     returns = read_json(path) if path.is_file() else {}
     for scenario in grid.scenarios:
         if scenario not in returns:
-            options = {"targets": grid.settings.get("targets"), "skip": grid.settings.get("frame_skip")}
-            episodes, _ = evaluate_policy(None, scenario, RANDOM_EPISODES, **options)
+            targets, skip = (grid.settings.get(name) for name in ("targets", "frame_skip"))
+            episodes, _ = evaluate_policy(None, scenario, RANDOM_EPISODES, targets=targets, skip=skip)
             returns[scenario] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)
 
