@@ -27,8 +27,8 @@ class PPOSettings(Checked):
         method: what the attention is trained with, besides PPO's loss: a class name and its arguments.
         guided: whose map the method guides: of the `action` taken, the same weighed by its `advantage`, or of the
             `value`, see `lookright.rl.guidance`.
-        objects: which of the targets in sight are in the masks that guide: `all`, the `nearest`, the one `aimed_at`. An
-            evaluation measures against all of them.
+        objects: which of the targets in sight are in the masks that guide: `all`, the `nearest`, the one `aimed_at`,
+            those `moving`. An evaluation measures against all of them.
         mask_control: wrong masks on purpose, while training alone: `shifted`, `random` or `empty`.
         name: what reports call the run's method; its class name unless given.
         seed: of everything random.

@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
-from lookright.rl.masks import Objects, object_mask, targets_of
+from lookright.rl.masks import Objects, Places, object_mask, places, targets_of
 from lookright.rl.resize import AreaResize
 from lookright.rl.scenarios import SCENARIOS, scenario_of
 from lookright.rl.shifts import Shift, write_shifted
@@ -117,6 +117,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         self.game.set_screen_format(vizdoom.ScreenFormat.GRAY8)
         self.game.set_labels_buffer_enabled(mask)
+        self.game.set_objects_info_enabled(mask and objects == "moving")
         self.timeout = self.game.get_episode_timeout() or LONGEST_EPISODE
         self.game.set_episode_timeout(0)
         buttons = [button for button in self.game.get_available_buttons() if not vizdoom.is_delta_button(button)]
@@ -153,6 +154,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
             except vizdoom.FileDoesNotExistException as error:
                 raise InputError(f"The scenario names a file that is not there: {error}") from error
         self.start = self.game.get_episode_time()
+        self.before: Places = {}
         self._see()
         self.frames[:] = self.frames[-1]
         return self._observation(), self._info()
@@ -180,7 +182,9 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.screen = self.game.get_state().screen_buffer
         self.frames = np.concatenate([self.frames[1:], self.resize(self.screen)[None]])
         if self.game.is_labels_buffer_enabled():
-            self.mask = self.resize(object_mask(self.game, self.targets, self.objects))
+            self.mask = self.resize(object_mask(self.game, self.targets, self.objects, self.before))
+        if self.game.is_objects_info_enabled():
+            self.before = places(self.game)
 
     def _observation(self) -> dict[str, np.ndarray]:
         observation = {"image": self.frames}
