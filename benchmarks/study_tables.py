@@ -3,7 +3,6 @@
 A cell is a function: of a method's lines in its study's table, its text.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,7 +20,8 @@ PAGES = {
 }
 """The page of each study's results."""
 FIGURES = pd.concat(
-    pd.read_csv(DOCS / page.replace(".md", "-table.csv"), dtype={"seeds": str}) for page in dict.fromkeys(PAGES.values())
+    pd.read_csv(DOCS / page.replace(".md", "-table.csv"), dtype={"seeds": str})
+    for page in dict.fromkeys(PAGES.values())
 )
 
 
@@ -81,11 +81,11 @@ def row(lines: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
 
 
 def fill_in(page: str, script: str, texts: Mapping[str, str]) -> str:
-    """A page with each text between the comments of its name: `<!-- NAME: written by benchmarks/SCRIPT -->`, `<!-- end -->`."""
+    """A page with each text between `<!-- NAME: written by benchmarks/SCRIPT -->` and `<!-- end -->`."""
     for name, text in texts.items():
-        begin = f"<!-- {name}: written by benchmarks/{script} -->"
-        pattern = re.compile(rf"(?<={re.escape(begin)}\n).*?(?=<!-- end -->)", re.DOTALL)
-        page, count = pattern.subn(lambda _, text=text: f"{text}\n", page)
-        if count != 1:
-            raise ValueError(f"the page has {count} places {begin!r} ... '<!-- end -->'; expected one")
+        begin, end = f"<!-- {name}: written by benchmarks/{script} -->\n", "<!-- end -->"
+        if begin not in page:
+            raise ValueError(f"the page has no line {begin!r}; add it, and {end!r} below it")
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}"
     return page

@@ -3,8 +3,8 @@
     python benchmarks/which_method.py runs/fair_contest    # keeps the results as benchmarks/results/fair_contest.csv
     python benchmarks/which_method.py                      # writes tables and picture from what is committed
 
-The first table and the picture are made from that file, without seeds that not every method has; the other tables from the
-tables of studies in docs, and one line from benchmarks/results/filled_masks.csv.
+The first table and the picture are made from that file, without seeds that not every method has; the other tables from
+the tables of studies in docs, and one line from benchmarks/results/filled_masks.csv.
 """
 
 import shutil
@@ -164,8 +164,8 @@ def filled_masks() -> str:
     means = made.groupby("split")[["accuracy", "contrast_energy_in_mask", "evidence_accuracy"]].mean()
     filled = [
         str(made["seed"].nunique()),
-        *(decimal(means.loc[split, "accuracy"]) for split in ("conflicting", "unseen", "aligned")),
-        *(decimal(means.loc["conflicting", column]) for column in ("contrast_energy_in_mask", "evidence_accuracy")),
+        *map(decimal, means["accuracy"][["conflicting", "unseen", "aligned"]]),
+        *map(decimal, means.loc["conflicting", ["contrast_energy_in_mask", "evidence_accuracy"]]),
     ]
     none, few, every = (
         row(lines_of("few_masks", name), MASKS_COLUMNS) for name in (PLAIN, "5 % of masks", "Graft + CAMAL")
@@ -180,7 +180,7 @@ def without_masks() -> str:
         "plain training, `--balance group` (groups)": "Balanced",
         "[`GroupDRO`](methods/group_dro.md), `--balance group` (groups)": "GroupDRO",
         "[`DFR`](methods/dfr.md) (groups, of `val`, too)": "DFR",
-        "[`JTT`](methods/jtt.md), 8 epochs before, mistakes 10 times (labels)": "JTT",
+        "[`JTT`](methods/jtt.md), 8 epochs first, mistakes 10 times (labels)": "JTT",
         "[`ALIGN`](methods/align.md) (labels)": "ALIGN",
     }
     columns = {
