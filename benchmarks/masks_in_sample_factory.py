@@ -2,6 +2,8 @@
 """Masks and CAMAL in Sample Factory's learner, on ViZDoom's `basic`; see docs/masks-for-agents.md.
 
     python benchmarks/masks_in_sample_factory.py DIR [OPTIONS OF SAMPLE FACTORY]
+
+The interpreter is that of an environment with `sample-factory` and `vizdoom`, and lookright without extras.
 """
 
 import sys
