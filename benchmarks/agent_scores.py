@@ -26,7 +26,7 @@ def main() -> None:
     rows = []
     for scenario in arguments.scenarios:
         players = {
-            "random": evaluate_policy(None, scenario, None, arguments.episodes)[0],
+            "random": evaluate_policy(None, scenario, arguments.episodes)[0],
             "scripted": play_scripted(scenario, EVALUATION_SEED, arguments.episodes),
         }
         for player, episodes in players.items():

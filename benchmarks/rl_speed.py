@@ -160,6 +160,8 @@ def ours(
             checkpoint_every=updates,
             checkpoint_episodes=0,
             device="cpu",
+            reward_scale=1.0,
+            shaping={},
             **changes,
         )
         ppo._learn(settings, environments)

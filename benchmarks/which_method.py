@@ -1,29 +1,52 @@
-"""The table and the picture of docs/which-method.md, from the results of the fair contest.
+"""The tables and the picture of docs/which-method.md.
 
     python benchmarks/which_method.py runs/fair_contest    # keeps the results as benchmarks/results/fair_contest.csv
-    python benchmarks/which_method.py                      # writes both from these
+    python benchmarks/which_method.py                      # writes tables and picture from what is committed
 
-Seeds that not every method has are left out.
+The first table and the picture are made from that file, without seeds that not every method has; the other tables from
+the tables of studies in docs, and one line from benchmarks/results/filled_masks.csv.
 """
 
 import shutil
 import sys
-from math import isnan
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import study_tables
 from matplotlib.axes import Axes
+from study_tables import (
+    DOCS,
+    against_plain,
+    epochs,
+    figure,
+    insertion_minus_deletion,
+    lines_of,
+    mean,
+    row,
+    seeds,
+    signed,
+    study_table,
+)
 
 from lookright.report.markdown import table
+from lookright.report.number import decimal
 from lookright.statistics import critical_differences, paired_difference
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "fair_contest.csv"
-PAGE = ROOT / "docs" / "which-method.md"
-PICTURE = ROOT / "docs" / "images" / "which-method.svg"
-BEGIN, END = "<!-- written by benchmarks/which_method.py -->", "<!-- end -->"
+RESULTS = Path(__file__).parent / "results"
+FAIR_CONTEST = RESULTS / "fair_contest.csv"
+FILLED_MASKS = RESULTS / "filled_masks.csv"
+PAGE = DOCS / "which-method.md"
+PICTURE = DOCS / "images" / "which-method.svg"
 PLAIN = "ERM"
+ATTENTION = "Energy in mask (contrast)"
+CONTENDERS = {
+    "plain training": PLAIN,
+    "BackgroundSwap": "BackgroundSwap",
+    "**Graft + CAMAL**": "Graft + CAMAL",
+    "CAMAL": "CAMAL",
+    "SAGE": "SAGE",
+}
 MEASURES = {
     "conflicting": ("conflicting", "accuracy"),
     "unseen": ("unseen", "accuracy"),
@@ -42,7 +65,7 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(insertion_minus_deletion=kept["insertion"] - kept["deletion"])
 
 
-def lines(results: pd.DataFrame) -> str:
+def fair_contest(results: pd.DataFrame) -> str:
     """Mean over seeds, and below it the difference to plain training with its 95 % interval, paired by seed."""
     rows = []
     for name, of_method in results.groupby("name", sort=False):
@@ -50,20 +73,141 @@ def lines(results: pd.DataFrame) -> str:
         against = ["", ""]
         for split, column in MEASURES.values():
             by_seed = results[results["split"] == split].pivot(index="seed", columns="name", values=column)
-            cells.append(f"{by_seed[name].mean():.3f}")
+            cells.append(decimal(by_seed[name].mean()))
             difference = paired_difference(by_seed[name].to_numpy(), by_seed[PLAIN].to_numpy())
-            interval = "" if isnan(difference.low) else f" [{difference.low:+.3f}, {difference.high:+.3f}]"
-            against.append(f"{difference.value:+.3f}{interval}")
+            against.append(signed(difference.value, difference.low, difference.high))
         rows += [cells] if name == PLAIN else [cells, against]
-    seeds = results["seed"].nunique()
+    count = results["seed"].nunique()
     flat = results.loc[results["split"] == "conflicting", "flat_energy_in_mask"].mean()
     note = (
-        f"Bestiary's shortcut, small CNN at 64 × 64, compute of 48 epochs of plain training, {seeds} seeds "
+        f"Bestiary's shortcut, small CNN at 64 × 64, compute of 48 epochs of plain training, {count} seeds "
         "(`benchmarks/studies/fair_contest.yaml`). Below each mean: the difference to plain training, 95 % interval, "
         "paired by seed. The last four columns are measured on conflicting pairs; a flat map has "
         f"{flat:.3f} of its attention on the evidence."
     )
     return f"{note}\n\n{table(['', 'epochs', *MEASURES], rows)}"
+
+
+def tuned() -> str:
+    """The chosen of each method's draws beside the first, which has its own settings."""
+    rows = []
+    for shown, name in CONTENDERS.items():
+        draws = [lines_of("tuned_contest, all candidates", f"{name}, draw {draw}") for draw in range(4)]
+        of_draws = [figure(lines, "mean", "Accuracy", "conflicting") for lines in draws]
+        lines = lines_of("tuned_contest", name)
+        chosen = figure(lines, "mean", "Accuracy", "conflicting")
+        gain = decimal(chosen - of_draws[0], sign=True)
+        spread = f"{decimal(min(of_draws))} to {decimal(max(of_draws))}"
+        rows.append([shown, seeds(lines), decimal(of_draws[0]), decimal(chosen), gain, spread])
+    return table(["", "seeds", "own settings", "chosen", "what tuning gave", "all draws"], rows)
+
+
+def photographs() -> str:
+    columns = {
+        "seeds": seeds,
+        "epochs": epochs,
+        "where scenery misleads": mean("Accuracy", "test_conflict"),
+        "against plain training": against_plain("Accuracy", "test_conflict"),
+        "aligned": mean("Accuracy", "test_aligned"),
+        "attention on evidence": mean(ATTENTION, "test_conflict"),
+        "insertion − deletion": insertion_minus_deletion("test_conflict"),
+    }
+    return study_table("fair_photographs", CONTENDERS, columns)
+
+
+def real_images() -> str:
+    columns = {
+        "seeds": seeds,
+        "ultrasound, outlines of lesions (43 test images)": mean("Accuracy", "test", "Ultrasound"),
+        "scenes, maps of human gaze (140)": mean("Accuracy", "test", "Gaze"),
+        "20 classes at 64 × 64, boxes (1,000)": mean("Accuracy", "test", "Boxes"),
+    }
+    return study_table("real_images", CONTENDERS, columns)
+
+
+MASKS_COLUMNS = {
+    "seeds": seeds,
+    "conflicting": mean("Accuracy", "conflicting"),
+    "unseen": mean("Accuracy", "unseen"),
+    "aligned": mean("Accuracy", "aligned"),
+    "attention on evidence": mean(ATTENTION, "conflicting"),
+    "evidence alone": mean("Accuracy on the evidence", "conflicting"),
+}
+
+
+def bad_masks() -> str:
+    masks = {
+        "none: plain training": PLAIN,
+        "right": "Graft + CAMAL",
+        "their boxes": "boxed",
+        "grown by a quarter": "grown by a quarter",
+        "moved by a half": "shifted by a half",
+        "shrunk by a quarter": "shrunk by a quarter",
+        "of other images": "of another image",
+    }
+    return study_table("bad_masks", masks, MASKS_COLUMNS)
+
+
+def few_masks() -> str:
+    masks = {
+        "none: plain training": PLAIN,
+        "1 %": "1 % of masks",
+        "5 %": "5 % of masks",
+        "20 %": "20 % of masks",
+        "all": "Graft + CAMAL",
+    }
+    return study_table("few_masks", masks, MASKS_COLUMNS)
+
+
+def filled_masks() -> str:
+    made = pd.read_csv(FILLED_MASKS)
+    means = made.groupby("split")[["accuracy", "contrast_energy_in_mask", "evidence_accuracy"]].mean()
+    filled = [
+        str(made["seed"].nunique()),
+        *map(decimal, means["accuracy"][["conflicting", "unseen", "aligned"]]),
+        *map(decimal, means.loc["conflicting", ["contrast_energy_in_mask", "evidence_accuracy"]]),
+    ]
+    none, few, every = (
+        row(lines_of("few_masks", name), MASKS_COLUMNS) for name in (PLAIN, "5 % of masks", "Graft + CAMAL")
+    )
+    rows = {"none: plain training": none, "5 %": few, "5 %, the rest made from them": filled, "all": every}
+    return table(["masks", *MASKS_COLUMNS], [[masks, *cells] for masks, cells in rows.items()])
+
+
+def without_masks() -> str:
+    methods = {
+        "plain training (needs labels)": PLAIN,
+        "plain training, `--balance group` (groups)": "Balanced",
+        "[`GroupDRO`](methods/group_dro.md), `--balance group` (groups)": "GroupDRO",
+        "[`DFR`](methods/dfr.md) (groups, of `val`, too)": "DFR",
+        "[`JTT`](methods/jtt.md), 8 epochs first, mistakes 10 times (labels)": "JTT",
+        "[`ALIGN`](methods/align.md) (labels)": "ALIGN",
+    }
+    columns = {
+        "seeds": seeds,
+        "epochs": epochs,
+        "conflicting": mean("Accuracy", "conflicting"),
+        "against plain training": against_plain("Accuracy", "conflicting"),
+        "unseen": mean("Accuracy", "unseen"),
+        "aligned": mean("Accuracy", "aligned"),
+        "attention on evidence": mean(ATTENTION, "conflicting"),
+    }
+    return study_table("without_masks", methods, columns)
+
+
+def fill_in(page: str) -> str:
+    """The page with its tables."""
+    texts = {
+        "fair contest": fair_contest(complete(pd.read_csv(FAIR_CONTEST))),
+        "tuned": tuned(),
+        "photographs": photographs(),
+        "real images": real_images(),
+        "bad masks": bad_masks(),
+        "few masks": few_masks(),
+        "filled masks": filled_masks(),
+        "without masks": without_masks(),
+    }
+    return study_tables.fill_in(page, Path(__file__).name, texts)
 
 
 def draw(results: pd.DataFrame) -> None:
@@ -110,12 +254,9 @@ def mean_ranks(axes: Axes, accuracy: pd.DataFrame) -> None:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        shutil.copyfile(Path(sys.argv[1]) / "results.csv", RESULTS)
-    results = complete(pd.read_csv(RESULTS))
-    draw(results)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{lines(results)}\n{END}{after}", encoding="utf-8")
+        shutil.copyfile(Path(sys.argv[1]) / "results.csv", FAIR_CONTEST)
+    draw(complete(pd.read_csv(FAIR_CONTEST)))
+    PAGE.write_text(fill_in(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Benchmarks and studies fit the library as it is: what they build when they are loaded can be built."""
 
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,22 @@ def test_every_script_loads(script, monkeypatch):
         runpy.run_path(str(script), run_name="loaded")
     except ModuleNotFoundError as error:
         pytest.skip(f"compares with {error.name}, which is not installed")
+
+
+@pytest.mark.parametrize("script", ["which_method", "methods_by_data"])
+def test_a_page_has_the_figures_of_the_committed_tables(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    found = runpy.run_path(str(BENCHMARKS / f"{script}.py"))
+    page = found["PAGE"].read_text(encoding="utf-8")
+    assert found["fill_in"](page) == page, f"python benchmarks/{script}.py writes other figures; run it"
+    kept = re.sub(r"<!-- [\w ]+: written by .+? -->.*?<!-- end -->", "", page, flags=re.DOTALL)
+    assert not re.findall(r"^\|.*\d", kept, re.MULTILINE), "a table whose figures no command writes"
+
+
+def test_every_method_of_the_studies_has_a_line(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    found = runpy.run_path(str(BENCHMARKS / "methods_by_data.py"))
+    assert found["of_the_studies"]() == set(found["NEEDS"])
 
 
 @pytest.mark.parametrize("config", STUDIES, ids=lambda path: path.stem)

@@ -72,6 +72,8 @@ FLAT = "flat_"
 """Before the name of an alignment measure: what a map scores that is the same everywhere, the floor to compare with."""
 RANDOM = "random_"
 """Before the name of an alignment measure: what a map of random numbers on the same grid scores, another floor."""
+LOGIT = "logit_"
+"""Before the name of a faithfulness measure: the same of the logit, measured beside that of the probability."""
 
 MEASURES: dict[str, Measure] = {
     row.name: row
@@ -479,6 +481,17 @@ def of_contrast(row: Measure) -> Measure:
         f"{row.label} of the contrast map: of the logit minus its rivals', free of what all classes have in common."
     )
     return replace(row, name=CONTRAST + row.name, label=f"{row.label} (contrast)", sentence=sentence)
+
+
+def of_logit(row: Measure) -> Measure:
+    """The row of a faithfulness measure, of the logit.
+
+    >>> of_logit(MEASURES["deletion"]).sentence
+    'Mean logit of the target while pixels are removed, most attended first.'
+    """
+    return replace(
+        row, name=LOGIT + row.name, label=f"{row.label} (logit)", sentence=row.sentence.replace("probability", "logit")
+    )
 
 
 def measures_of(

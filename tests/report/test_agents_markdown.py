@@ -72,10 +72,18 @@ def page_of(directory, out):
     return out.read_text()
 
 
-def row(page, name, number):
-    """The cells of a method's row in the page's table `number`."""
-    rows = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
-    return [cell.strip() for cell in rows[number].strip("|").split("|")]
+RETURN, LOOK, FAITHFUL = "Return", "Where they look", "Whether the maps are faithful"
+
+
+def cells(page, section, title, name, table=0):
+    """What a table says of a method, by the heads of its columns; the second one says how probable a gain is."""
+    part = page.split(f"\n## {section}\n")[1].split("\n## ")[0].split(f"\n### {title}\n")[1].split("\n### ")[0]
+    heads, found = (
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith(start)]
+        for start in ("| Method |", f"| {name} |")
+    )
+    has = [index for index in range(len(heads)) if name != "PPO" or index == 0]
+    return dict(zip(heads[table], found[has.index(table)], strict=True))
 
 
 def test_scores_lie_between_random_play_and_the_best_agent():
@@ -110,19 +118,20 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     shares = {"PPO": np.array([[0.5, 0.6, 0.7]] * 2).T, "CAMAL": np.array([[0.6, 0.8, 1.0]] * 2).T}
     for name, share in shares.items():
         iqm = statistics.aggregate(share)["iqm"]
-        assert row(page, name, 0)[1] == f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+        expected = f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+        assert cells(page, "All scenarios", RETURN, name)["Normalised return ↑"] == expected
     better = statistics.probability_of_improvement(shares["CAMAL"], shares["PPO"])
     assert better.value > 0.5
-    assert row(page, "CAMAL", 1)[-1] == f"{better.value:.3f} [{better.low:.3f}, {better.high:.3f}]"  # less deletion
+    less = cells(page, "All scenarios", FAITHFUL, "CAMAL", table=1)
+    assert less["Deletion ↓"] == f"{better.value:.3f} [{better.low:.3f}, {better.high:.3f}]"
 
-    heads = row(page, "Method", 2)
-    cells = dict(zip(heads, row(page, "CAMAL", 2), strict=True))
-    assert cells["Return ↑"] == "60 ± 99"  # -100 + 200 · (0.6, 0.8, 1.0)
-    assert cells["Mask's share of the frame"] == "0.01"  # the frame without a map has 0.03
-    assert cells["Frames without a map"] == "0.3333"
-    assert cells["IoU ↑"] == "–"  # these agents were evaluated without it
-    assert row(page, "Method", 0)[5] == "IoU ↑"
-    assert row(page, "PPO", 0)[5] == "–"
+    assert cells(page, "basic", RETURN, "CAMAL")["Return ↑"] == "60 ± 99"  # -100 + 200 · (0.6, 0.8, 1.0)
+    look = cells(page, "basic", LOOK, "CAMAL")
+    assert look["Mask's share of the frame"] == "0.01"  # the frame without a map has 0.03
+    assert look["Frames without a map"] == "0.3333"
+    assert look["IoU ↑"] == "–"  # these agents were evaluated without it
+    assert cells(page, "All scenarios", LOOK, "PPO")["IoU ↑"] == "–"
+    assert cells(page, "All scenarios", LOOK, "PPO")["Attention gap (contrast) ↑"] == "–"
 
     figure = out.with_suffix(".svg")
     first = figure.read_bytes()
@@ -141,8 +150,9 @@ def test_unfinished_study_keeps_what_every_method_has_finished(directory, tmp_pa
     assert "8 agents" in page
     assert "4 of its 12 agents are left out" in page
     alone = np.array([[0.5 / 0.6, 0.5], [np.nan, 0.6], [np.nan, 0.7]])  # basic's best is now CAMAL with seed 0
-    assert row(page, "PPO", 0)[1] == f"{statistics.aggregate(alone)['iqm'].value:.3f}"  # basic has no interval
-    assert row(page, "PPO", 1)[1] == "0"  # basic: seed 0 alone
+    iqm = statistics.aggregate(alone)["iqm"].value  # basic has no interval
+    assert cells(page, "All scenarios", RETURN, "PPO")["Normalised return ↑"] == f"{iqm:.3f}"
+    assert cells(page, "basic", RETURN, "PPO")["Return ↑"] == "0"  # seed 0 alone
     unfinish("basic", "PPO", 0)
     page = page_of(directory, tmp_path / "b.md")
     assert "## take_cover" in page
@@ -158,10 +168,12 @@ def test_method_that_never_has_a_map_gets_a_dash(directory, tmp_path):
     for path in directory.glob("runs/basic/PPO/*/evaluation/frames.csv"):
         pd.read_csv(path).assign(energy_in_mask=np.nan).to_csv(path, index=False)
     page = page_of(directory, tmp_path / "a.md")
-    assert row(page, "Method", 0)[2] == "Energy in mask ↑"
-    assert row(page, "PPO", 0)[2] == row(page, "CAMAL", 1)[2] == row(page, "PPO", 1)[2] == "–"
-    assert re.match(r"0\.\d{3} \[", row(page, "CAMAL", 0)[2])
-    assert row(page, "PPO", 1)[-1] == "1"  # of basic's frames have no map
+    energy = "Energy in mask ↑"
+    assert cells(page, "All scenarios", LOOK, "PPO")[energy] == "–"
+    assert cells(page, "All scenarios", LOOK, "CAMAL", table=1)[energy] == "–"
+    assert re.match(r"0\.\d{3} \[", cells(page, "All scenarios", LOOK, "CAMAL")[energy])
+    assert cells(page, "basic", LOOK, "PPO")[energy] == "–"
+    assert cells(page, "basic", LOOK, "PPO")["Frames without a map"] == "1"
 
 
 def test_agents_evaluated_on_different_numbers_of_episodes_are_refused(directory, tmp_path):
@@ -196,8 +208,11 @@ def test_returns_under_shift_have_columns(directory, tmp_path):
     for path in directory.glob("runs/*/*/seed-*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"return_dark": 12.5}))
     page = page_of(directory, tmp_path / "page.md")
-    assert "| Return ↑ | Return, dark ↑ |" in page
-    assert row(page, "PPO", 1)[2].startswith("12.5")
+    assert cells(page, "basic", RETURN, "PPO")["Return, dark ↑"].startswith("12.5")
+    shares = {"basic": (12.5 + 100) / 200, "take_cover": (12.5 - 200) / 100}  # of the way from random play to the best
+    iqm = statistics.aggregate(np.array([list(shares.values())] * 3))["iqm"]
+    expected = f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+    assert cells(page, "All scenarios", RETURN, "PPO")["Normalised return, dark ↑"] == expected
 
 
 def test_page_names_what_a_player_of_rules_returns(directory, tmp_path):

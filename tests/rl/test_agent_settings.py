@@ -43,12 +43,23 @@ def test_a_file_gives_the_same_settings_back(tmp_path):
         ({"seed": -1}, "seed = -1; expected"),
         ({"gamma": 1.1}, r"gamma = 1\.1; expected a number from 0 to 1"),
         ({"gae_lambda": -0.5}, r"gae_lambda = -0\.5; expected a number from 0 to 1"),
+        ({"reward_scale": 0}, "reward_scale = 0; expected"),
+        ({"frame_skip": 0}, "frame_skip = 0; expected"),
         ({"gamma": float("nan")}, "gamma = nan; expected"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         PPOSettings(Path("run"), **wrong)
+
+
+def test_what_is_not_said_is_what_suits_the_scenario():
+    settings = PPOSettings(Path("run"), scenario="health_gathering")
+    assert (settings.scale, settings.shaped, settings.seen["skip"]) == (0.01, {"HEALTH": 0.01}, 4)
+    settings = PPOSettings(Path("run"), scenario="health_gathering", reward_scale=2.0, shaping={}, frame_skip=8)
+    assert (settings.scale, settings.shaped, settings.seen["skip"]) == (2.0, {}, 8)
+    settings = PPOSettings(Path("run"), scenario="my/own.cfg")
+    assert (settings.scale, settings.shaped, settings.seen["skip"]) == (1.0, {}, 4)
 
 
 def test_limits_of_the_ranges_are_allowed():

@@ -15,7 +15,7 @@ from lookright.data.bestiary.engine import start
 from lookright.errors import InputError
 from lookright.rl import environments as module
 from lookright.rl.environments import DoomEnvironment, DoomEnvironments, EngineError, seeds, vectorised
-from lookright.rl.masks import SCENARIOS
+from lookright.rl.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("timeout", [40, 30])
@@ -224,3 +224,17 @@ def test_reads_a_scenario_of_the_users(tmp_path):
 def test_unknown_scenario_is_refused():
     with pytest.raises(InputError, match=r"No scenario 'basik'.*basic"):
         DoomEnvironment("basik")
+
+
+def test_game_variables_are_in_every_info():
+    environment = DoomEnvironment("health_gathering", skip=31, variables=["HEALTH", "SELECTED_WEAPON"])
+    _, info = environment.reset(seed=0)
+    assert info.keys() == {"HEALTH", "SELECTED_WEAPON"}
+    health = [info["HEALTH"]]
+    for _ in range(3):
+        health.append(environment.step(0)[-1]["HEALTH"])
+    environment.close()
+    assert health == sorted(health, reverse=True)  # the floor is acid
+    assert health[-1] < health[0] <= 100
+    with pytest.raises(InputError, match=r"no game variable 'HELTH'; expected a name such as HEALTH"):
+        DoomEnvironment("basic", variables=["HELTH"])

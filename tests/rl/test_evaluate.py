@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lookright import metrics
-from lookright.attribution import class_map, minmax, relu
+from lookright.attribution import class_map, contrast, minmax, relu
 from lookright.classifier import Classifier
 from lookright.errors import InputError
 from lookright.rl.environments import DoomEnvironment
@@ -52,17 +52,18 @@ def test_greedy_play_takes_the_most_probable_action(classifier, environment):
 
 def test_measures_are_those_of_classifiers(classifier, monkeypatch):
     monkeypatch.setattr("lookright.rl.evaluate.seeds", lambda *_: [11])
-    _, frames = evaluate_policy(classifier, "defend_the_line", None, episodes=1, faithfulness_frames=3)
+    _, frames = evaluate_policy(classifier, "defend_the_line", episodes=1, faithfulness_frames=3)
     environment = DoomEnvironment("defend_the_line")
     episode = play(classifier, environment, seed=11)
     environment.close()
     assert len(frames) == len(episode.action)
     image, mask = as_image(episode.frames), as_image(episode.mask)
     signed = class_map(classifier, classifier(image), episode.action).detach()
-    map = minmax(relu(signed))
-    for name in ("energy_in_mask", "attention_gap", "pointing_game", "iou"):
-        expected = getattr(metrics, name)(map, mask)
-        np.testing.assert_allclose(frames[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
+    contrasted = contrast(classifier, classifier(image), episode.action).detach()
+    for prefix, map in (("", signed), ("contrast_", contrasted)):
+        for name in ("energy_in_mask", "attention_gap", "pointing_game", "iou"):
+            expected = getattr(metrics, name)(minmax(relu(map)), mask)
+            np.testing.assert_allclose(frames[prefix + name], expected, rtol=1e-3, atol=1e-4, err_msg=prefix + name)
     measured = np.flatnonzero(frames["insertion"].notna())
     assert measured.tolist() == np.flatnonzero(frames["deletion"].notna()).tolist()
     assert measured[0] == 0
@@ -70,13 +71,15 @@ def test_measures_are_those_of_classifiers(classifier, monkeypatch):
     assert len(measured) == 3
     for index in measured:
         part = slice(index, index + 1)
-        curve = metrics.insertion(classifier, image[part], signed[part], episode.action[part], steps=16)
-        assert frames["insertion"][index] == pytest.approx(metrics.auc(curve).item(), abs=1e-4)
+        for prefix, score in (("", "probability"), ("logit_", "logit")):
+            arguments = (classifier, image[part], signed[part], episode.action[part])
+            curve = metrics.insertion(*arguments, steps=16, score=score)
+            assert frames[prefix + "insertion"][index] == pytest.approx(metrics.auc(curve).item(), abs=1e-4)
 
 
 def test_random_play_needs_no_agent():
-    episodes, frames = evaluate_policy(None, "basic", None, episodes=2)
-    again, _ = evaluate_policy(None, "basic", None, episodes=2)
+    episodes, frames = evaluate_policy(None, "basic", episodes=2)
+    again, _ = evaluate_policy(None, "basic", episodes=2)
     pd.testing.assert_frame_equal(episodes, again)
     assert (frames.groupby("episode").size() == episodes["length"]).all()
     assert frames["action"].nunique() == 4

@@ -115,6 +115,44 @@ def test_nearest_is_the_one_target_at_the_smallest_distance(line):
     assert not object_mask(line.game, ["Medikit"], "nearest").any()
 
 
+def test_moving_are_those_that_changed_their_place_and_missiles_that_are_new():
+    environment = DoomEnvironment("defend_the_line", objects="moving", size=84)
+    whole = DoomEnvironment("defend_the_line", size=84)
+    environment.reset(seed=3)
+    whole.reset(seed=3)
+    before, names = {}, set()
+    for _ in range(40):
+        state = environment.game.get_state()
+        moves = set()
+        for label in state.labels:
+            place = label.object_position_x, label.object_position_y, label.object_position_z
+            flies = label.object_name == "DoomImpBall" and label.object_velocity_x != 0
+            if place != before.get(label.object_id, place) or (label.object_id not in before and flies):
+                moves.add(label.value)
+                names |= {label.object_name}
+        targets = {label.value for label in state.labels if label.object_name in ("Demon", "DoomImp", "DoomImpBall")}
+        expected = environment.resize(255 * np.isin(state.labels_buffer, list(moves & targets)).astype(np.uint8))
+        np.testing.assert_array_equal(environment.mask, expected)
+        assert (environment.mask <= whole.mask).all()
+        before |= {one.id: (one.position_x, one.position_y, one.position_z) for one in state.objects}
+        environment.step(0)
+        whole.step(0)
+    assert {"Demon", "DoomImpBall"} <= names
+    assert "DoomImp" not in names  # they stand and throw
+    environment.reset(seed=3)
+    assert not environment.mask.any()  # nothing is known of where they were
+    environment.close()
+    whole.close()
+
+
+def test_wrapped_environments_show_what_moves(make):
+    environment = ObjectMasks(make("VizdoomDefendLine-v1", frame_skip=4), objects="moving", size=84)
+    masks = [environment.reset(seed=3)[0]["mask"], *(environment.step(0)[0]["mask"] for _ in range(20))]
+    assert not masks[0].any()
+    assert any(mask.any() for mask in masks)
+    assert not environment.reset(seed=3)[0]["mask"].any()
+
+
 def test_aimed_at_is_the_nearest_target_in_the_middle_of_the_frame(line):
     found = []
     for action in [1] * 12 + [2] * 24:
@@ -233,11 +271,15 @@ def test_environments_that_cannot_have_masks_are_refused(make):
     environment.reset()
     with pytest.raises(InputError, match="before its first reset"):
         ObjectMasks(environment)
+    running = ObjectMasks(make("VizdoomBasic-v1"))
+    running.reset()
+    with pytest.raises(InputError, match="before its first reset"):
+        ObjectMasks(running.env, objects="moving")
     with pytest.raises(InputError, match="has a mask already"):
         ObjectMasks(ObjectMasks(make()))
     unchecked = inspect.unwrap(ObjectMasks.__init__)  # the import hook of the tests would be first
-    with pytest.raises(InputError, match="objects.*'moving'"):
-        unchecked(object.__new__(ObjectMasks), make(), objects="moving")
+    with pytest.raises(InputError, match="objects.*'farthest'"):
+        unchecked(object.__new__(ObjectMasks), make(), objects="farthest")
     with pytest.raises(InputError, match="'deathmatch' has no default objects"):
         ObjectMasks(make("VizdoomDeathmatch-v1"))
     assert ObjectMasks(make("VizdoomDeathmatch-v1"), ["Monster"]).targets == ("Monster",)

@@ -24,7 +24,7 @@ from lookright.rl.policy import NatureCNN, Policy, SmallCNN, as_image
 class Toy(gymnasium.Env):
     """What PPO sees of a game, without one: noise that depends on the seed and on all that was done since.
 
-    The mask is the bright half of the newest frame.
+    The mask is the bright half of the newest frame. The variable AMMO2 is 10, and one less after every step.
     """
 
     observation_space = gymnasium.spaces.Dict(
@@ -41,7 +41,7 @@ class Toy(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.steps = 0
-        return self.observation(), {}
+        return self.observation(), {"AMMO2": 10.0}
 
     def step(self, action):
         self.actions[self.image.tobytes()] = int(action)
@@ -50,7 +50,7 @@ class Toy(gymnasium.Env):
         observation, truncated = self.observation(), self.steps == self.timeout
         if truncated:
             self.last.append(self.image)
-        return observation, 4.0, False, truncated, {}
+        return observation, 4.0, False, truncated, {"AMMO2": 10.0 - self.steps}
 
     def observation(self):
         self.image = self.np_random.integers(256, size=(4, 84, 84), dtype=np.uint8)
@@ -263,7 +263,7 @@ def test_engine_that_dies_every_time_ends_the_run(config, tmp_path, monkeypatch)
     monkeypatch.setattr(ppo, "vectorised", die)
     with pytest.warns(UserWarning, match="goes on"), pytest.raises(EngineError, match="No environments"):
         ppo.train({"out": str(tmp_path / "run"), **config})
-    options = {"targets": None, "objects": "all", "size": 64, "mask": True}
+    options = {"targets": None, "objects": "all", "size": 64, "skip": 4, "variables": [], "mask": True}
     assert calls == [("basic", 2, options)] * ppo.ATTEMPTS
 
 
@@ -330,8 +330,8 @@ def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
         return torch.zeros_like(rewards)
 
     monkeypatch.setattr(ppo, "advantages", record)
-    learn(tmp_path / "with", timeout=3, last=last)
-    learn(tmp_path / "without", timeout=3, bootstrap_truncated=False)
+    learn(tmp_path / "with", timeout=3, last=last, reward_scale=1.0)
+    learn(tmp_path / "without", timeout=3, reward_scale=1.0, bootstrap_truncated=False)
     (rewards, ended), (plain, same_ended) = seen
     assert torch.equal(ended, same_ended)
     assert ended.nonzero()[:, 0].tolist() == [2, 2, 5, 5]
@@ -343,6 +343,27 @@ def test_time_out_adds_the_value_of_the_last_frame(tmp_path, monkeypatch):
         value = policy(as_image(torch.from_numpy(np.stack(last))))[1]
     assert value.std() > 1e-3  # enough to tell frames apart
     torch.testing.assert_close(rewards[ended], 1 + 0.99 * value, atol=1e-5, rtol=0)
+
+
+def test_rewards_are_scaled_shaped_and_then_clipped(tmp_path, monkeypatch):
+    seen = []
+
+    def record(rewards, values, ended, next_value, gamma, gae_lambda):
+        seen.append((rewards.clone(), ended.clone()))
+        return torch.zeros_like(rewards)
+
+    monkeypatch.setattr(ppo, "advantages", record)
+    common = {"timeout": 3, "bootstrap_truncated": False}
+    learn(tmp_path / "scenario", **common, scenario="basic")
+    learn(tmp_path / "shaped", **common, reward_scale=0.1, shaping={"AMMO2": 0.25})
+    learn(tmp_path / "clipped", **common, reward_scale=0.5, shaping={"AMMO2": -3.0})
+    (scaled, _), (shaped, ended), (clipped, _) = seen
+    torch.testing.assert_close(scaled, torch.full_like(scaled, 0.04))  # 4, by what suits the scenario
+    # One less after every step; with an episode's last step the next one begins, and nothing is added.
+    torch.testing.assert_close(shaped, torch.where(ended, 0.4, 0.4 - 0.25))
+    torch.testing.assert_close(clipped, torch.ones_like(clipped))
+    log = pd.read_csv(tmp_path / "shaped" / "metrics.csv")
+    assert log["train/return"].tolist() == [12.0]  # as the game gives them
 
 
 def test_update_of_one_step_is_made_with_the_policy_that_played(tmp_path):

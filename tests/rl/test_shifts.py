@@ -7,7 +7,7 @@ import vizdoom
 
 from lookright.errors import InputError
 from lookright.rl.environments import DoomEnvironment
-from lookright.rl.masks import SCENARIOS
+from lookright.rl.scenarios import SCENARIOS
 from lookright.rl.shifts import FLATS, WALLS, write_shifted
 from lookright.rl.wad import read_wad, write_wad
 

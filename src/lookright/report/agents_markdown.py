@@ -1,7 +1,8 @@
 """A study of agents as a page: scores with intervals, performance profiles, learning curves."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lookright import statistics
 from lookright.errors import InputError
-from lookright.measures import MEASURES
+from lookright.measures import LOGIT, MEASURES, Measure, measures_of, of_contrast, of_logit
 from lookright.replacing import replacing
 from lookright.report.markdown import DASH, head
 from lookright.report.markdown import table as markdown_table
@@ -22,22 +23,27 @@ from lookright.run_directory import read_json
 from lookright.trust import require_trusted
 from lookright.yaml_file import read_yaml
 
-METRICS = {
-    row.name: row
-    for row in MEASURES.values()
-    if row.kind in ("agents", "alignment", "faithfulness") and row.when in ("always", "curves")
-}
-"""Columns that are aggregated over scenarios."""
+SHIFTED = "under_"
+"""Before the name of a shift: the column of the normalised return under it."""
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
+
+
+GAIN = replace(
+    MEASURES["insertion"],
+    name="insertion_minus_deletion",
+    label="Insertion − deletion",
+    sentence="Mean probability of the target while pixels are revealed minus that while they are removed.",
+)
+"""What the order of the pixels is worth; a constant that is added to all logits leaves it as it is."""
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `score`: 0 is what random play returns, ±1 what lies farthest from it in the scenario.
 
     Agents that play worse than at random have a negative score; so the scale must not depend on the best agent alone,
-    which may be one of them.
+    which may be one of them. Returns under a shift are on the same scale, in columns `under_dark` and so on.
 
     >>> table = pd.DataFrame({"scenario": "basic", "return": [-90.0, 80.0, -5.0], "random_return": -90.0})
     >>> with_scores(table)["score"].tolist()
@@ -45,7 +51,29 @@ def with_scores(table: pd.DataFrame) -> pd.DataFrame:
     """
     beyond_random = table["return"] - table["random_return"]
     farthest = beyond_random.abs().groupby(table["scenario"]).transform("max")
-    return table.assign(score=beyond_random / farthest.where(farthest > 0, 1))
+    farthest = farthest.where(farthest > 0, 1)
+    under = {
+        SHIFTED + name.removeprefix("return_"): (table[name] - table["random_return"]) / farthest
+        for name in table.columns
+        if name.startswith("return_")
+    }
+    return table.assign(score=beyond_random / farthest, **under)
+
+
+def measured(table: pd.DataFrame) -> dict[str, dict[str, Measure]]:
+    """Titles of tables, and the columns of each: those that are aggregated over scenarios."""
+    score = MEASURES["score"]
+    shifts = [name.removeprefix("return_") for name in table.columns if name.startswith("return_")]
+    under = [replace(score, name=SHIFTED + shift, label=f"{score.label}, {shift}") for shift in shifts]
+    alignment, faithfulness = (measures_of(kind, "curves") for kind in ("alignment", "faithfulness"))
+    return {
+        title: {row.name: row for row in rows}
+        for title, rows in {
+            "Return": [score, *under],
+            "Where they look": [*alignment, *map(of_contrast, alignment)],
+            "Whether the maps are faithful": [*faithfulness, GAIN, *map(of_logit, [*faithfulness, GAIN])],
+        }.items()
+    }
 
 
 def score_matrix(table: pd.DataFrame, name: str, column: str) -> np.ndarray:
@@ -72,7 +100,12 @@ def write_agents(directory: Path, out: Path) -> None:
     names = list(grid.methods)
     runs = list(grid.runs(directory))
     table = _comparable(collect_results(runs, directory), names, directory)
-    table = with_scores(table.reindex(columns=list(dict.fromkeys([*table.columns, *METRICS]))))
+    table = with_scores(table)
+    groups = measured(table)
+    columns = [column for group in groups.values() for column in group]
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *columns])))
+    for prefix in ("", LOGIT):
+        table[f"{prefix}{GAIN.name}"] = table[f"{prefix}insertion"] - table[f"{prefix}deletion"]
     table["frames_without_map"] = 1 - table["frames_with_map"] / table["frames_with_target"]
     out.parent.mkdir(parents=True, exist_ok=True)
     figure = out.with_suffix(".svg")
@@ -93,42 +126,37 @@ def write_agents(directory: Path, out: Path) -> None:
     parts += [
         "## All scenarios",
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
-        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario. A dash: not "
-        "defined in every scenario, or not measured.",
-        markdown_table(["Method", *map(head, METRICS.values())], [_aggregates(table, name) for name in names]),
+        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario; returns in "
+        "scenarios that look different are on the same scale. A dash: not defined in every scenario, or not measured.",
     ]
-    if len(names) > 1:
-        parts += [
-            f"Probability that an agent of the method is better than one of {names[0]}, with 95 % intervals.",
-            markdown_table(
-                ["Method", *map(head, METRICS.values())], [_improvements(table, name, names[0]) for name in names[1:]]
-            ),
-        ]
+    for title, group in groups.items():
+        heads = ["Method", *map(head, group.values())]
+        parts += [f"### {title}", markdown_table(heads, [_aggregates(table, name, group) for name in names])]
+        if len(names) > 1:
+            parts += [
+                f"Probability that an agent of the method is better than one of {names[0]}, with 95 % intervals:",
+                markdown_table(heads, [_improvements(table, name, names[0], group) for name in names[1:]]),
+            ]
     parts += [
         f"![Performance profiles and learning curves]({figure.name})",
         "Left: share of agents whose normalised return exceeds a threshold, with 95 % intervals. Others: mean return "
         f"of training episodes over {SMOOTHING} updates; line: mean of the seeds, band: their range.",
         "Energy in mask is over the frames that show a target and whose map has a positive value, and so is the mask's "
         "share of the frame, what a flat map scores. Frames without a map are those, of all that show a target, whose "
-        "map has none; attention gap, pointing game and IoU take it for flat.",
+        "map has none; attention gap, pointing game and IoU take it for flat. A constant that is added to all logits "
+        "changes no probability but both curves of the logit; their difference is free of it.",
     ]
-    measures = [column for column in METRICS if column != "score"]
-    shifted = [column for column in table.columns if column.startswith("return_")]
-    columns = ["return", *shifted, *measures, "mask_share", "frames_without_map"]
-    heads = [
-        "Return ↑",
-        *(f"Return, {column.removeprefix('return_')} ↑" for column in shifted),
-        *(head(METRICS[column]) for column in measures),
-        "Mask's share of the frame",
-        "Frames without a map",
-    ]
+    returns = ["return", *(column for column in table.columns if column.startswith("return_"))]
     for scenario, rows in table.groupby("scenario", sort=False):
-        means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in columns)] for name in names]
-        parts += [
-            f"## {scenario}",
-            f"Mean over seeds with the 95 % t interval. {_known(rows)}",
-            markdown_table(["Method", *heads], means),
-        ]
+        parts += [f"## {scenario}", f"Mean over seeds with the 95 % t interval. {_known(rows)}"]
+        for title, group in groups.items():
+            shown = {column: head(measure) for column, measure in group.items()}
+            if "score" in group:
+                shown = {column: column.capitalize().replace("_", ", ") + " ↑" for column in returns}
+            elif "energy_in_mask" in group:
+                shown |= {"mask_share": "Mask's share of the frame", "frames_without_map": "Frames without a map"}
+            means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in shown)] for name in names]
+            parts += [f"### {title}", markdown_table(["Method", *shown.values()], means)]
     parts += _films(directory, table["run"], out)
     with replacing(out) as draft:
         draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -183,17 +211,17 @@ def _devices(directory: Path, runs: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(read_json(path, ["device"])["device"] for path in paths))
 
 
-def _aggregates(table: pd.DataFrame, name: str) -> list[str]:
+def _aggregates(table: pd.DataFrame, name: str, columns: Iterable[str]) -> list[str]:
     cells = [name]
-    for column in METRICS:
+    for column in columns:
         matrix = score_matrix(table, name, column)
         cells.append(_estimate(statistics.aggregate(matrix)["iqm"]) if _defined(matrix) else DASH)
     return cells
 
 
-def _improvements(table: pd.DataFrame, name: str, baseline: str) -> list[str]:
+def _improvements(table: pd.DataFrame, name: str, baseline: str, columns: Mapping[str, Measure]) -> list[str]:
     cells = [name]
-    for column, measure in METRICS.items():
+    for column, measure in columns.items():
         sign = 1 if measure.higher_is_better else -1
         ours, theirs = (sign * score_matrix(table, method, column) for method in (name, baseline))
         both = _defined(ours) and _defined(theirs)

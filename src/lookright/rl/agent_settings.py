@@ -1,8 +1,9 @@
 """All settings of an agent's training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lookright.errors import InputError
 from lookright.methods import ERM, Method
@@ -10,6 +11,7 @@ from lookright.methods.method import changes_forward, has_views
 from lookright.ranges import Checked, within
 from lookright.rl.guidance import Guided, MaskControl
 from lookright.rl.masks import Objects
+from lookright.rl.scenarios import scenario_of
 from lookright.rl.shifts import Shift
 from lookright.run_directory.settings_file import SettingsFile
 
@@ -21,17 +23,19 @@ class PPOSettings(Checked):
     Attributes:
         out: directory of the run.
         scenario: a scenario of the vizdoom package, or the path of a `.cfg` file.
-        targets: names or categories of the objects in the masks; None: the scenario's own.
+        targets: names or categories of the objects in the masks; None: what suits the scenario.
         method: what the attention is trained with, besides PPO's loss: a class name and its arguments.
         guided: whose map the method guides: of the `action` taken, the same weighed by its `advantage`, or of the
             `value`, see `lookright.rl.guidance`.
-        objects: which of the targets in sight are in the masks that guide: `all`, the `nearest`, the one `aimed_at`. An
-            evaluation measures against all of them.
+        objects: which of the targets in sight are in the masks that guide: `all`, the `nearest`, the one `aimed_at`,
+            those `moving`. An evaluation measures against all of them.
         mask_control: wrong masks on purpose, while training alone: `shifted`, `random` or `empty`.
         name: what reports call the run's method; its class name unless given.
         seed: of everything random.
         network: `nature`, or the `small` one before it, see `lookright.rl.policy`.
         size: height and width of the frames that the agent sees.
+        frame_skip: game tics (1/35 s) per decision, during which the button stays pressed; None: what
+            suits the scenario, see `lookright.rl.scenarios`.
         precision: of the network's multiplications: fp32, or bf16, which takes half the time where a processor has it.
         play_ahead: while learning from the decisions of an update, already play those of the next one, with the policy
             as it was before; the ratio of PPO corrects for that.
@@ -52,6 +56,9 @@ class PPOSettings(Checked):
         max_grad_norm: largest norm of the gradient.
         target_kl: end an update's passes when the policy has moved so far (Kullback-Leibler divergence); None: never.
         bootstrap_truncated: at a time-out, add the discounted value of the last frame to the reward; CleanRL does not.
+        reward_scale: factor of the rewards, before they are clipped to [-1, 1]; None: what suits the scenario.
+        shaping: by names of ViZDoom's game variables, what a change of each by 1 adds to the scaled reward while
+            training: `{HEALTH: 0.01}`. Returns are told without it. None: what suits the scenario; `{}`: nothing.
         checkpoint_every: updates between two checkpoints. At each one all environments start new episodes, so that a
             resumed run equals an unbroken one.
         checkpoint_episodes: episodes played at each checkpoint to follow return and alignment.
@@ -74,6 +81,7 @@ class PPOSettings(Checked):
     seed: int = within(0, least=0, most=2**32 - 1)
     network: Literal["nature", "small"] = "nature"
     size: int = within(84, least=44, most=512)
+    frame_skip: int | None = within(None, least=1, most=1000)
     precision: Literal["fp32", "bf16"] = "fp32"
     play_ahead: bool = False
     total_timesteps: int = within(10_000_000, least=1, most=10**12)
@@ -93,6 +101,8 @@ class PPOSettings(Checked):
     max_grad_norm: float = within(0.5, above=0)
     target_kl: float | None = within(None, above=0)
     bootstrap_truncated: bool = True
+    reward_scale: float | None = within(None, above=0)
+    shaping: dict[str, float] | None = None
     checkpoint_every: int = within(20, least=1, most=10**9)
     checkpoint_episodes: int = within(4, least=0, most=10**5)
     episodes: int = within(20, least=1, most=10**5)
@@ -126,6 +136,22 @@ class PPOSettings(Checked):
                 f"{type(self.method).__name__} trains towards the labels, and those of a policy are the actions that "
                 "it took, good or bad; use CAMAL, CYBORG or ERM."
             )
+
+    @property
+    def scale(self) -> float:
+        """Of the rewards."""
+        return self.reward_scale or scenario_of(self.scenario).reward_scale
+
+    @property
+    def shaped(self) -> Mapping[str, float]:
+        """What changes of game variables are worth."""
+        return scenario_of(self.scenario).shaping if self.shaping is None else self.shaping
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """Arguments of `DoomEnvironment` for what the agent sees, in training and in evaluation."""
+        skip = self.frame_skip or scenario_of(self.scenario).frame_skip
+        return {"targets": self.targets, "size": self.size, "skip": skip}
 
     @property
     def batch_size(self) -> int:

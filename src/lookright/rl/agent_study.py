@@ -11,7 +11,6 @@ import pandas as pd
 
 from lookright.rl.agent_settings import parse_settings, read_settings
 from lookright.rl.evaluate import EVALUATION_SEED, evaluate_policy, read_result
-from lookright.rl.masks import SCENARIOS
 from lookright.rl.ppo import resume, train
 from lookright.rl.scripted import PLAYERS, play_scripted
 from lookright.run_directory import read_json, write_json
@@ -120,8 +119,8 @@ def _play_at_random(grid: AgentStudy, out: Path) -> None:
     returns = read_json(path) if path.is_file() else {}
     for scenario in grid.scenarios:
         if scenario not in returns:
-            targets = grid.settings.get("targets", SCENARIOS.get(scenario, ()))
-            episodes, _ = evaluate_policy(None, scenario, targets, RANDOM_EPISODES)
+            targets, skip = (grid.settings.get(name) for name in ("targets", "frame_skip"))
+            episodes, _ = evaluate_policy(None, scenario, RANDOM_EPISODES, targets=targets, skip=skip)
             returns[scenario] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)
 
@@ -131,6 +130,6 @@ def _play_scripted(grid: AgentStudy, out: Path) -> None:
     returns = read_json(path) if path.is_file() else {}
     for scenario in grid.scenarios:
         if scenario in PLAYERS and scenario not in returns:
-            episodes = play_scripted(scenario, EVALUATION_SEED, RANDOM_EPISODES)
+            episodes = play_scripted(scenario, EVALUATION_SEED, RANDOM_EPISODES, grid.settings.get("frame_skip"))
             returns[scenario] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)

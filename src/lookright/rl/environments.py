@@ -21,8 +21,9 @@ from jaxtyping import UInt8
 
 from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
-from lookright.rl.masks import SCENARIOS, Objects, object_mask, targets_of
+from lookright.rl.masks import Objects, Places, object_mask, places, targets_of
 from lookright.rl.resize import AreaResize
+from lookright.rl.scenarios import SCENARIOS, scenario_of
 from lookright.rl.shifts import Shift, write_shifted
 
 LONGEST_EPISODE = 12_600
@@ -59,17 +60,20 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
     seed continue the sequence. A game that dies in the middle raises `EngineError`.
 
     Args:
-        scenario: a name in `lookright.rl.masks.SCENARIOS`, or the path of a ViZDoom `.cfg` file.
+        scenario: a name in `lookright.rl.scenarios.SCENARIOS`, or the path of a ViZDoom `.cfg` file.
         targets: names or categories of the objects in the mask; default: the scenario's own.
         mask: with False, no labels are rendered and the observation has no `mask`.
-        skip: game tics (1/35 s) per decision, during which the buttons stay pressed.
+        skip: game tics (1/35 s) per decision, during which the buttons stay pressed; default: the
+            scenario's own.
         stack: frames in `image`.
         size: height and width of frames and mask; they are rendered at 160×120 and resized by area.
         objects: which of the targets in sight the mask shows, see `lookright.rl.masks.object_mask`.
         shift: how the scenario is to look different, see `lookright.rl.shifts`.
+        variables: names of ViZDoom's game variables, such as HEALTH, whose values are in each info.
 
     Raises:
-        InputError: the scenario is unknown, has no buttons or cannot be shifted, or targets are needed and missing.
+        InputError: the scenario or a variable is unknown, the scenario has no buttons or cannot be shifted, or targets
+            are needed and missing.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35 / 4}  # noqa: RUF012, as in gymnasium.Env
@@ -80,11 +84,12 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         scenario: str,
         targets: Sequence[str] | None = None,
         mask: bool = True,
-        skip: int = 4,
+        skip: int | None = None,
         stack: int = 4,
         size: int = 84,
         objects: Objects = "all",
         shift: Shift | None = None,
+        variables: Sequence[str] = (),
     ) -> None:
         config = Path(scenario)
         if scenario in SCENARIOS:
@@ -95,8 +100,9 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
             )
         self.targets = targets_of(scenario, targets) if mask else ()
         self.objects: Objects = objects
-        self.skip = skip
-        self.metadata = self.metadata | {"render_fps": vizdoom.DEFAULT_TICRATE / skip}
+        self.variables = {name: game_variable(name) for name in variables}
+        self.skip = skip or scenario_of(scenario).frame_skip
+        self.metadata = self.metadata | {"render_fps": vizdoom.DEFAULT_TICRATE / self.skip}
 
         self.game = vizdoom.DoomGame()
         self.game.load_config(str(config))
@@ -111,6 +117,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         self.game.set_screen_format(vizdoom.ScreenFormat.GRAY8)
         self.game.set_labels_buffer_enabled(mask)
+        self.game.set_objects_info_enabled(mask and objects == "moving")
         self.timeout = self.game.get_episode_timeout() or LONGEST_EPISODE
         self.game.set_episode_timeout(0)
         buttons = [button for button in self.game.get_available_buttons() if not vizdoom.is_delta_button(button)]
@@ -147,9 +154,10 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
             except vizdoom.FileDoesNotExistException as error:
                 raise InputError(f"The scenario names a file that is not there: {error}") from error
         self.start = self.game.get_episode_time()
+        self.before: Places = {}
         self._see()
         self.frames[:] = self.frames[-1]
-        return self._observation(), {}
+        return self._observation(), self._info()
 
     def step(self, action: int | np.integer) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Press the button of `action` for `skip` tics, or up to the time-out."""
@@ -160,7 +168,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         terminated = self.game.is_episode_finished()
         if not terminated:
             self._see()
-        return self._observation(), reward, terminated, not terminated and left <= self.skip, {}
+        return self._observation(), reward, terminated, not terminated and left <= self.skip, self._info()
 
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         """The newest frame as rendered, before resizing."""
@@ -174,13 +182,33 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.screen = self.game.get_state().screen_buffer
         self.frames = np.concatenate([self.frames[1:], self.resize(self.screen)[None]])
         if self.game.is_labels_buffer_enabled():
-            self.mask = self.resize(object_mask(self.game, self.targets, self.objects))
+            self.mask = self.resize(object_mask(self.game, self.targets, self.objects, self.before))
+        if self.game.is_objects_info_enabled():
+            self.before = places(self.game)
 
     def _observation(self) -> dict[str, np.ndarray]:
         observation = {"image": self.frames}
         if self.game.is_labels_buffer_enabled():
             observation["mask"] = self.mask
         return observation
+
+    def _info(self) -> dict[str, Any]:
+        return {name: self.game.get_game_variable(variable) for name, variable in self.variables.items()}
+
+
+def game_variable(name: str) -> vizdoom.GameVariable:
+    """One of ViZDoom's, by its name.
+
+    Raises:
+        InputError: it has none of that name.
+
+    >>> game_variable("HEALTH")
+    <GameVariable.HEALTH: 9>
+    """
+    known = vizdoom.GameVariable.__members__
+    if name not in known:
+        raise InputError(f"ViZDoom has no game variable {name!r}; expected a name such as HEALTH, AMMO2 or KILLCOUNT.")
+    return known[name]
 
 
 class DoomEnvironments(AsyncVectorEnv):

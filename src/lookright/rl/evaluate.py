@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from lookright import metrics
-from lookright.attribution import class_map, minmax, relu
+from lookright.attribution import class_map, contrast, minmax, relu
 from lookright.classifier import Classifier, evaluating
 from lookright.errors import InputError
-from lookright.measures import measures_of
+from lookright.measures import CONTRAST, LOGIT, measures_of
 from lookright.replacing import replacing
 from lookright.rl.agent_settings import PPOSettings, instantiate, read_settings
 from lookright.rl.environments import DoomEnvironment, seeds
@@ -94,10 +95,9 @@ def attention(
 def evaluate_policy(
     classifier: Classifier | None,
     scenario: str,
-    targets: Sequence[str] | None,
     episodes: int,
     faithfulness_frames: int = FAITHFULNESS_FRAMES,
-    size: int = 84,
+    **options: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Play episodes and measure them.
 
@@ -106,16 +106,15 @@ def evaluate_policy(
     Args:
         classifier: of frames into actions; None presses buttons at random, and has no maps.
         scenario: see `DoomEnvironment`.
-        targets: see `DoomEnvironment`.
         episodes: how many; the same ones for every agent.
         faithfulness_frames: frames an episode on which insertion and deletion are measured; 0: none.
-        size: height and width of the frames that the agent sees.
+        **options: of `DoomEnvironment`.
 
     Returns:
         A table of episodes and a table of frames.
     """
     rows, frames = [], []
-    with closing(DoomEnvironment(scenario, targets, size=size)) as environment:
+    with closing(DoomEnvironment(scenario, **options)) as environment:
         for index, seed in enumerate(seeds(EVALUATION_SEED, 0, episodes)):
             episode = play(classifier, environment, seed)
             length = len(episode.action)
@@ -137,8 +136,7 @@ def play_shifted(agent: "TrainedAgent", shifts: Sequence[Shift], episodes: int) 
     """
     settings, rows = agent.settings, []
     for shift in shifts:
-        game = DoomEnvironment(settings.scenario, settings.targets, size=settings.size, shift=shift)
-        with closing(game) as environment:
+        with closing(DoomEnvironment(settings.scenario, shift=shift, **settings.seen)) as environment:
             for index, seed in enumerate(seeds(EVALUATION_SEED, 0, episodes)):
                 reward = play(agent.classifier, environment, seed).reward
                 rows.append({"shift": shift, "episode": index, "return": reward.sum(), "length": len(reward)})
@@ -156,18 +154,21 @@ def _measure(classifier: Classifier, episode: Episode, faithfulness_frames: int)
         for part in torch.arange(length).split(256):
             image, action = as_image(episode.frames[part].to(device)), episode.action[part].to(device)
             mask = as_image(episode.mask[part].to(device))
-            signed = attention(classifier, image, action)
-            map = minmax(relu(signed))
-            values = {
-                "mask_share": torch.where(mask.amax((1, 2)) > 0, mask.mean((1, 2)), torch.nan),
-                **{measure.name: measure.load()(map, mask) for measure in measures_of("alignment", "curves")},
-            }
+            output = classifier(image)
+            signed = class_map(classifier, output, action).detach()
+            maps = {"": signed, CONTRAST: contrast(classifier, output, action).detach()}
+            values = {"mask_share": torch.where(mask.amax((1, 2)) > 0, mask.mean((1, 2)), torch.nan)}
+            for measure in measures_of("alignment", "curves"):
+                function = measure.load()
+                values |= {prefix + measure.name: function(minmax(relu(map)), mask) for prefix, map in maps.items()}
             subset = chosen[part].to(device)
             arguments = (classifier, image[subset], signed[subset], action[subset])
-            for measure in measures_of("faithfulness", "curves"):
-                values[measure.name] = torch.full_like(values["mask_share"], torch.nan)
+            for measure, prefix in product(measures_of("faithfulness", "curves"), ("", LOGIT)):
+                values[prefix + measure.name] = torch.full_like(values["mask_share"], torch.nan)
                 if subset.any():
-                    values[measure.name][subset] = metrics.auc(measure.load()(*arguments, steps=STEPS))
+                    score = "logit" if prefix else "probability"
+                    curve = measure.load()(*arguments, steps=STEPS, score=score)
+                    values[prefix + measure.name][subset] = metrics.auc(curve)
             for name, value in values.items():
                 columns.setdefault(name, []).append(value.cpu())
     return {name: torch.cat(parts).numpy() for name, parts in columns.items()}
@@ -259,7 +260,7 @@ def measure(
     shifts = settings.shifts if shifts is None else shifts
     if settings.device != "cpu" and torch.cuda.is_available():
         agent.classifier.to("cuda")
-    tables = evaluate_policy(agent.classifier, settings.scenario, settings.targets, episodes, size=settings.size)
+    tables = evaluate_policy(agent.classifier, settings.scenario, episodes, **settings.seen)
     shifted = play_shifted(agent, shifts, episodes)
     (run / "evaluation").mkdir(exist_ok=True)
     named = dict(zip(("episodes", "frames"), tables, strict=True)) | ({"shifted": shifted} if shifts else {})

@@ -11,26 +11,17 @@ from jaxtyping import UInt8
 
 from lookright.errors import InputError, require_one_of
 from lookright.rl.resize import AreaResize
+from lookright.rl.scenarios import scenario_of
 
-SCENARIOS: dict[str, tuple[str, ...]] = {
-    "basic": ("Monster",),
-    "simpler_basic": ("Monster",),
-    "rocket_basic": ("Monster",),
-    "defend_the_center": ("Monster",),
-    "defend_the_line": ("Monster", "DoomImpBall"),
-    "health_gathering": ("Health",),
-    "health_gathering_supreme": ("Health",),
-    "my_way_home": ("Armor",),
-    "take_cover": ("Monster", "DoomImpBall"),
-    "predict_position": ("Monster",),
-    "deadly_corridor": ("Monster", "Armor"),
-}
-"""Scenarios of the vizdoom package, with the names or categories of the objects that matter in each."""
+Objects = Literal["all", "nearest", "aimed_at", "moving"]
 
-Objects = Literal["all", "nearest", "aimed_at"]
+Places = dict[int, tuple[float, float, float]]
+"""Where objects are, by their number in the game."""
 
 
-def object_mask(game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects = "all") -> UInt8[np.ndarray, "H W"]:
+def object_mask(
+    game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects = "all", before: Places | None = None
+) -> UInt8[np.ndarray, "H W"]:
     """255 where a pixel of the game's frame shows one of the targets, else 0.
 
     What hides behind walls or other objects is 0, and so is all of the mask where the game has no frame, because the
@@ -40,7 +31,9 @@ def object_mask(game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects
         game: whose labels buffer is on.
         targets: names or categories of objects, in any case: `Medikit`, `Monster`.
         objects: which of the targets in sight: `all` of them; the `nearest` to the player; the nearest one `aimed_at`,
-            with a pixel in one of the two columns in the middle of the frame. None may be.
+            with a pixel in one of the two columns in the middle of the frame; those that are `moving`. None may be.
+        before: `places` at an earlier frame, from which what moves is told. ViZDoom's velocity tells it of missiles,
+            not of monsters that walk; it is asked about what was not there.
     """
     state = game.get_state()
     if state is None:
@@ -58,12 +51,28 @@ def object_mask(game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects
         middle = buffer.shape[1] // 2
         aimed_at = set(np.unique(buffer[:, middle - 1 : middle + 1]).tolist())
         found = [label for label in found if label.value in aimed_at]
-    if objects != "all" and found:
+    if objects == "moving":
+        found = [label for label in found if _moves(label, before or {})]
+    elif objects != "all" and found:
         found = [min(found, key=lambda label: _distance(game, label))]
     # The values in the buffer are given out anew in every frame; only this frame's labels say what they stand for.
     shown = np.zeros(256, np.uint8)
     shown[[label.value for label in found]] = 255
     return shown[buffer]
+
+
+def places(game: vizdoom.DoomGame) -> Places:
+    """Of all objects of the game, in sight or not; its objects info is on. Of none once the episode has ended."""
+    state = game.get_state()
+    found = state.objects if state else None
+    return {one.id: (one.position_x, one.position_y, one.position_z) for one in found or ()}
+
+
+def _moves(label: vizdoom.Label, before: Places) -> bool:
+    if label.object_id not in before:
+        return any((label.object_velocity_x, label.object_velocity_y, label.object_velocity_z))
+    here = (label.object_position_x, label.object_position_y, label.object_position_z)
+    return here != before[label.object_id]
 
 
 def _distance(game: vizdoom.DoomGame, label: vizdoom.Label) -> float:
@@ -80,8 +89,9 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     they are.
 
     Args:
-        env: to be wrapped, before its first reset: ViZDoom's labels are switched on here.
-        targets: names or categories of ViZDoom's labels; default: the scenario's entry in `SCENARIOS`.
+        env: to be wrapped, before its first reset: ViZDoom's labels, and its objects info for `moving`, are
+            switched on here.
+        targets: names or categories of ViZDoom's labels; default: the scenario's own, see `lookright.rl.scenarios`.
         objects: which of the targets in sight, see `object_mask`.
         size: height and width of the mask, which is resized by area; None: those of the screen.
         into: where the mask goes. `observation`: the key `mask`, beside the others of a dict, or beside `image` where
@@ -107,9 +117,15 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         game = getattr(env.unwrapped, "game", None)
         if not isinstance(game, vizdoom.DoomGame):
             raise InputError(f"{env} has no ViZDoom game; expected an environment whose unwrapped.game is one.")
-        if game.is_running() and not game.is_labels_buffer_enabled():
-            raise InputError("The game runs already, without labels. Wrap the environment before its first reset.")
+        enough = game.is_labels_buffer_enabled() and (objects != "moving" or game.is_objects_info_enabled())
+        if game.is_running() and not enough:
+            raise InputError(
+                "The game runs already, without labels (or objects info, for what moves). Wrap the environment before "
+                "its first reset."
+            )
         game.set_labels_buffer_enabled(True)
+        if objects == "moving":
+            game.set_objects_info_enabled(True)
         self.game, self.objects, self.into = game, objects, into
         self.targets = targets_of(Path(game.get_doom_scenario_path()).stem, targets)
         height, width = game.get_screen_height(), game.get_screen_width()
@@ -125,7 +141,9 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
-        return self._with_mask(*self.env.reset(seed=seed, options=options))
+        seen = self.env.reset(seed=seed, options=options)
+        self.before: Places = {}
+        return self._with_mask(*seen)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take an action. The mask of an episode's last frame is empty where the game keeps none."""
@@ -134,7 +152,8 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _with_mask(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        mask = object_mask(self.game, self.targets, self.objects)
+        mask = object_mask(self.game, self.targets, self.objects, self.before)
+        self.before = places(self.game) if self.objects == "moving" else {}
         if self.resize:
             mask = self.resize(mask)
         if self.into == "info":
@@ -152,7 +171,7 @@ def targets_of(scenario: str, targets: Sequence[str] | None) -> tuple[str, ...]:
     >>> targets_of("take_cover", None)
     ('Monster', 'DoomImpBall')
     """
-    found = SCENARIOS.get(scenario, ()) if targets is None else tuple(targets)
+    found = scenario_of(scenario).targets if targets is None else tuple(targets)
     if not found:
         raise InputError(
             f"Scenario {scenario!r} has no default objects for the mask; name them in `targets`, such as [Monster]."

@@ -31,9 +31,9 @@ from lookright.rl.agent_settings import PPOSettings, instantiate, parse_settings
 from lookright.rl.environments import DoomEnvironment, EngineError, seeds, vectorised
 from lookright.rl.evaluate import evaluate_policy, load_agent, measure, summary
 from lookright.rl.guidance import controlled, decision, guided_weight
-from lookright.rl.masks import SCENARIOS
 from lookright.rl.policy import NETWORKS, Policy, as_image
 from lookright.rl.rollout import Player, Rollout
+from lookright.rl.scenarios import scenario_of
 from lookright.run_directory import (
     MetricsLog,
     environment,
@@ -105,7 +105,7 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     settings = instantiate(namespace)
     require_empty(settings.out)
     for shift in (None, *settings.shifts):  # complains before anything is written
-        DoomEnvironment(settings.scenario, settings.targets, shift=shift).close()
+        DoomEnvironment(settings.scenario, shift=shift, variables=list(settings.shaped), **settings.seen).close()
     settings.out.mkdir(parents=True, exist_ok=True)
     with only_writer(settings.out), trusting():  # what the user asked for
         require_empty(settings.out)
@@ -134,7 +134,7 @@ def _run(out: Path) -> Path:
             if not (out / "model.safetensors").is_file():
                 settings = instantiate(read_settings(out / "config.yaml"))
                 settings.out = out
-                options = {"targets": settings.targets, "objects": settings.objects, "size": settings.size}
+                options = settings.seen | {"objects": settings.objects, "variables": list(settings.shaped)}
                 options["mask"] = "mask" in settings.method.needs
                 with closing(vectorised(settings.scenario, settings.num_envs, **options)) as environments:
                     _learn(settings, environments)
@@ -275,8 +275,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 target_seen = True
             if at_checkpoint and settings.checkpoint_episodes:
                 tables = evaluate_policy(
-                    *(classifier, settings.scenario, settings.targets, settings.checkpoint_episodes, 0),
-                    size=settings.size,
+                    classifier, settings.scenario, settings.checkpoint_episodes, faithfulness_frames=0, **settings.seen
                 )
                 row |= {f"evaluation/{name}": value for name, value in summary(*tables).items() if value is not None}
             log.log_metrics(row, step)
@@ -314,7 +313,7 @@ def _take_up(
 
 
 def _warn_of_targets(settings: PPOSettings, decisions: int) -> None:
-    targets = settings.targets or SCENARIOS.get(settings.scenario, ())
+    targets = settings.targets or scenario_of(settings.scenario).targets
     warnings.warn(
         f"No target was in sight in {decisions:,} decisions ({', '.join(map(repr, targets))}), so "
         f"{type(settings.method).__name__} has guided nothing yet. Check that these are names or categories of objects "

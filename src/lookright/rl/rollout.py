@@ -23,7 +23,8 @@ class Rollout:
         actions: taken.
         log_probabilities: of these, by the policy that played.
         values: of the states, by the same.
-        rewards: clipped to [-1, 1]; at a time-out with the discounted value of the last frame, where that is asked for.
+        rewards: scaled, shaped and clipped to [-1, 1]; at a time-out with the discounted value of the last frame, where
+            that is asked for.
         ended: whether the episode ended with the decision.
         next_value: of the states after the last decisions.
         returns: of the episodes that ended, rewards not clipped.
@@ -69,7 +70,7 @@ class Player:
         *environment_seeds, own_seed = seeds(settings.seed, update, settings.num_envs + 1)
         generator = torch.Generator(device).manual_seed(own_seed)
         if (update - 1) % settings.checkpoint_every == 0:
-            self.observation, _ = self.environments.reset(seed=[*environment_seeds])
+            self.observation, self.infos = self.environments.reset(seed=[*environment_seeds])
             self.episode_return[:], self.episode_length[:] = 0, 0
 
         shape, sight = (settings.num_steps, settings.num_envs), (settings.size, settings.size)
@@ -94,9 +95,13 @@ class Player:
             rollout.log_probabilities[step] = log_probability.gather(1, chosen)[:, 0]
 
             actions = rollout.actions[step].cpu().numpy()
-            self.observation, reward, terminated, truncated, infos = self.environments.step(actions)
+            before = self.infos
+            self.observation, reward, terminated, truncated, self.infos = self.environments.step(actions)
             over = terminated | truncated
-            rollout.rewards[step] = torch.as_tensor(reward.clip(-1, 1))
+            shaped = settings.scale * reward
+            for name, worth in settings.shaped.items():  # after the end of an episode the values are the next one's
+                shaped += np.where(over, 0, worth * (self.infos[name] - before[name]))
+            rollout.rewards[step] = torch.as_tensor(shaped.clip(-1, 1))
             rollout.ended[step] = torch.as_tensor(over)
             self.episode_return, self.episode_length = self.episode_return + reward, self.episode_length + 1
             rollout.returns += self.episode_return[over].tolist()
@@ -104,7 +109,7 @@ class Player:
             self.episode_return[over] = self.episode_length[over] = 0
             if settings.bootstrap_truncated:
                 for index in np.flatnonzero(truncated):
-                    last = torch.as_tensor(infos["final_obs"][index]["image"], device=device)
+                    last = torch.as_tensor(self.infos["final_obs"][index]["image"], device=device)
                     rollout.rewards[step, index] += settings.gamma * policy(as_image(last[None]))[1][0]
         rollout.next_value[:] = policy(as_image(torch.as_tensor(self.observation["image"], device=device)))[1]
         return rollout

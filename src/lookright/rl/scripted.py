@@ -57,16 +57,17 @@ PLAYERS: dict[str, Player] = {
 """By scenario."""
 
 
-def play_scripted(scenario: str, seed: int, episodes: int) -> pd.DataFrame:
+def play_scripted(scenario: str, seed: int, episodes: int, skip: int | None = None) -> pd.DataFrame:
     """Return and length of episodes.
 
     Args:
         scenario: one of `PLAYERS`.
         seed: of the episodes, see `lookright.rl.environments.seeds`.
         episodes: how many.
+        skip: see `DoomEnvironment`.
     """
     rows = []
-    with closing(DoomEnvironment(scenario)) as environment:
+    with closing(DoomEnvironment(scenario, skip=skip)) as environment:
         for index, episode in enumerate(seeds(seed, 0, episodes)):
             environment.reset(seed=episode)
             rewards, over = [], False

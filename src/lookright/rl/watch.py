@@ -54,7 +54,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
         raise InputError(f"episode = {episode}; expected 0 or more.")
     write = _write_mp4 if out.suffix == ".mp4" else _write_animation
     agent = load_agent(run)
-    environment = DoomEnvironment(agent.settings.scenario, agent.settings.targets, size=agent.settings.size)
+    environment = DoomEnvironment(agent.settings.scenario, **agent.settings.seen)
     try:
         played = play(agent.classifier, environment, seeds(EVALUATION_SEED, 0, episode + 1)[-1], greedy)
     finally:
