@@ -299,3 +299,30 @@ def test_rollouts_of_stable_baselines_hold_the_masks(make):
         np.testing.assert_array_equal(buffer.observations["mask"].reshape(8, 40, 40)[step], observation["mask"])
         assert observation["mask"].any()
         observation, *_ = again.step(action)
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP"])
+def test_stacked_masks_are_of_the_frames_they_come_with_over_an_end(tmp_path, monkeypatch, mode):
+    """As in CleanRL's `ppo_atari.py`, which keeps `infos["mask"]` beside the observation of a step."""
+    monkeypatch.chdir(tmp_path)
+
+    def make():
+        environment = gymnasium.make(
+            "VizdoomBasic-v1", frame_skip=100, screen_resolution="RES_160X120", screen_format="GRAY8"
+        )
+        return ObjectMasks(ObjectMasks(environment), into="info")  # in both places, to be compared
+
+    autoreset = gymnasium.vector.AutoresetMode[mode]
+    environments = gymnasium.vector.SyncVectorEnv([make, make], autoreset_mode=autoreset)
+    observation, infos = environments.reset(seed=[3, 4])
+    empty = []
+    for _ in range(8):
+        np.testing.assert_array_equal(infos["mask"], observation["mask"])
+        empty.append(not infos["mask"].any())
+        observation, _, _, truncated, infos = environments.step(np.zeros(2, np.int64))
+        assert not infos["mask"][truncated].any() or mode == "SAME_STEP"
+        if mode == "SAME_STEP" and truncated.any():
+            assert infos["mask"].any((1, 2)).all()  # of the next episode's first frame
+            assert not infos["final_info"]["mask"].any()
+    environments.close()
+    assert any(empty) == (mode == "NEXT_STEP")
