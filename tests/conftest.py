@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("lookright", deadline=None)  # a busy processor is no failure
+settings.load_profile("lookright")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torchvision.transforms.v2.functional as transforms
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonargparse import auto_cli
 
@@ -73,7 +73,6 @@ def test_blur_takes_one_sigma_per_image():
         torch.testing.assert_close(blurred[index], blur(image[index : index + 1], sigma)[0])
 
 
-@settings(deadline=None)
 @given(st.floats(0, 10), st.floats(-5, 5))
 def test_blur_keeps_a_constant_image(sigma, value):
     image = torch.full((1, 1, 7, 9), value)
@@ -201,7 +200,6 @@ def test_inpaint_with_nothing_kept_is_smooth_about_the_mean():
     torch.testing.assert_close(filled, torch.full_like(filled, image.mean().item()), atol=0.1, rtol=0)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_blend_lies_between_its_images(share):
     image, other = images(1, 2, 3, 3), images(1, 2, 3, 3, seed=1)

@@ -130,7 +130,7 @@ matrices = hnp.arrays(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(matrices)
 def test_aggregates_against_naive_loops(scores):
     means = [sum(column) / len(column) for column in scores.T]
@@ -141,7 +141,7 @@ def test_aggregates_against_naive_loops(scores):
     assert estimates["optimality_gap"].value == pytest.approx(1 - sum(min(v, 1) for v in scores.ravel()) / scores.size)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(matrices, st.data())
 def test_probability_of_improvement_against_naive_loop(scores, data):
     baseline = data.draw(hnp.arrays(float, (3, scores.shape[1]), elements=st.sampled_from([0, 0.5, 0.7, 2])))

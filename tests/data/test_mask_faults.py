@@ -35,7 +35,7 @@ def distance_to(pixels, row, column):
     return min((math.dist((row, column), pixel) for pixel in np.argwhere(pixels)), default=math.inf)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks, st.floats(0, 2))
 def test_dilated_is_every_pixel_near_enough(evidence, by):
     reach = by * math.sqrt(evidence.sum())
@@ -45,7 +45,7 @@ def test_dilated_is_every_pixel_near_enough(evidence, by):
     assert altered(Dilated(by), evidence)[0].tolist() == (expected if evidence.any() else evidence.tolist())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks, st.floats(0, 2))
 def test_shrunk_is_every_pixel_deep_enough_and_never_nothing(evidence, by):
     shrunk = altered(Shrunk(by), evidence)[0].numpy()
@@ -60,7 +60,7 @@ def test_shrunk_is_every_pixel_deep_enough_and_never_nothing(evidence, by):
     assert (shrunk == ((depth > by * math.sqrt(evidence.sum())) & evidence)).all() or (shrunk == deepest).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks)
 def test_boxed_is_the_smallest_box(evidence):
     rows, columns = np.nonzero(evidence)

@@ -125,7 +125,7 @@ class TestShortcut:
         assert set(named["label"]) == {"Archvile", "Fatso"}
 
     @given(st.integers(2, 5), st.integers(0, 3), st.floats(0, 1), st.integers(4, 60), st.integers(0, 9))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     def test_splits_are_balanced_whatever_the_sizes(self, labels, more_domains, place, images, seed):
         domains = labels + more_domains
         rho = 1 / domains + place * (1 - 1 / domains)

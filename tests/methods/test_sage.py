@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import torch.distributed as dist
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -93,7 +93,6 @@ def test_gradient_equals_finite_differences(classifier, batch, check_gradient, b
     check_gradient(guidance, rel=1e-4)
 
 
-@settings(deadline=None)
 @given(NUMBERS, NUMBERS, st.floats(0.05, 20))
 def test_divergence_lies_between_0_and_ln_2_and_is_symmetric(logits, other, temperature):
     one, two = torch.tensor([logits], requires_grad=True), torch.tensor([other], requires_grad=True)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lookright import InputError
@@ -55,7 +55,6 @@ def test_areas_are_close_and_within_the_bound(kind):
     assert error.mean() < 0.5 * (auc(evenly) - auc(whole)).abs().mean()
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=20), st.floats(0, 1), st.booleans())
 def test_the_bound_holds_for_whatever_is_monotone(steps, budget, falls):
     whole = torch.tensor(steps).cumsum(0)[None]

@@ -169,7 +169,7 @@ def test_iou_does_not_favour_the_top_of_the_image_among_ties():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @given(st.floats(1e-3, 1e3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_scale_of_the_map_does_not_matter(function, scale):
     map, mask = maps_and_masks()
     torch.testing.assert_close(function(scale * map, mask), function(map, mask), atol=1e-5, rtol=0)
@@ -177,7 +177,7 @@ def test_scale_of_the_map_does_not_matter(function, scale):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @given(seed=st.integers(0, 1000), soft=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_ranges(function, seed, soft):
     value = function(*maps_and_masks(seed, soft=soft))
     assert (value >= (-1 if function is attention_gap else 0)).all()
@@ -185,7 +185,7 @@ def test_ranges(function, seed, soft):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_swapping_inside_and_outside_negates_the_gap_and_complements_the_energy(seed):
     map, mask = maps_and_masks(seed, soft=True)
     torch.testing.assert_close(attention_gap(map, 1 - mask), -attention_gap(map, mask), atol=1e-5, rtol=0)
@@ -301,7 +301,7 @@ def test_a_plateau_stays_one_when_it_is_resized(level):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @given(seed=st.integers(0, 1000), soft=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_ignored_pixels_change_nothing(function, seed, soft):
     """Neither what the map has there nor what the mask has; and a crop without them scores the same."""
     map, mask = maps_and_masks(seed, grid=(12, 10), soft=soft)

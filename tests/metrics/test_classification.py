@@ -109,7 +109,7 @@ def test_certain_and_right_or_wrong():
 
 
 @given(st.integers(0, 1000), st.integers(1, 20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_worst_group_is_the_lowest_and_errors_stay_in_range(seed, minimum_size):
     logits, label, domain = predictions(batch=60, seed=seed)
     assert worst_group_accuracy(logits, label, domain) <= domain_accuracy(logits, label, domain).amin()

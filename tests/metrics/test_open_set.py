@@ -83,7 +83,7 @@ def test_against_scikit_learn():
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_only_the_order_of_the_scores_matters(seed):
     score, unknown = scores(batch=40, seed=seed)
     for function in FUNCTIONS:
@@ -93,7 +93,7 @@ def test_only_the_order_of_the_scores_matters(seed):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_reversed_scores_complement_the_auroc(seed):
     score, unknown = scores(batch=40, seed=seed)
     torch.testing.assert_close(auroc(-score, unknown), 1 - auroc(score, unknown))

@@ -81,7 +81,7 @@ def learn(out, timeout=100, shown=True, actions=None, last=None, **changes):
 
 
 @given(st.integers(1, 12), st.integers(1, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_advantages_are_discounted_sums_of_errors(steps, envs, gamma, gae_lambda, seed):
     torch.manual_seed(seed)
     rewards, values, next_value = torch.randn(steps, envs), torch.randn(steps, envs), torch.randn(envs)

@@ -6,7 +6,7 @@ from lookright.rl.resize import AreaResize, area_weights
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 9), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_new_pixels_are_means_over_the_covered_area(resized_naively, height, width, size, seed):
     image = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
     result = area_weights(height, width, size) @ image.ravel().astype(np.float32) / image.size

@@ -28,7 +28,7 @@ def test_typicality_is_the_mean_similarity_to_the_nearest(images):
         assert found == pytest.approx(np.mean(others[:20]) if others else 0, abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(draw.integers(0, 1000), draw.integers(0, 3), draw.integers(0, 10))
 def test_representatives_are_those_of_a_loop(seed, known, number):
     random = np.random.default_rng(seed)

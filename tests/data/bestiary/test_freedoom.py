@@ -4,14 +4,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lookright.data.bestiary.freedoom import RADIUS, Level, Photograph, Plan
 from lookright.errors import InputError
 
 
-@settings(deadline=None)
 @given(st.floats(1, 99), st.floats(1, 49), st.floats(0, 360))
 def test_clearance_in_a_rectangular_room(x, y, heading):
     corners = [(0, 0), (100, 0), (100, 50), (0, 50)]
