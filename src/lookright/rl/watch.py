@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
@@ -68,11 +68,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
     returns = played.reward.cumsum()
 
     def picture(index: int) -> Image.Image:
-        pixels = played.screen[index].repeat(SCALE, 0).repeat(SCALE, 1)
-        grown = functional.interpolate(map[None, index : index + 1], size, mode="bilinear")[0, 0].numpy()
-        mask = functional.interpolate(as_image(played.mask[None, index : index + 1]), size, mode="bilinear")[0, 0]
-        looked = overlay(pixels, grown)
-        looked[_outline(mask.numpy() >= 0.5)] = (0, 255, 0)
+        pixels, looked = enlarged(played.screen[index]), under_map(played.screen[index], map[index], played.mask[index])
         below = CAPTION_HEIGHT + (CURVE_HEIGHT if value is not None else 0)
         result = Image.new("RGB", (2 * size[1], size[0] + below), "white")
         result.paste(Image.fromarray(np.concatenate([pixels, looked], axis=1)))
@@ -89,6 +85,25 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
     with replacing(out) as draft:
         write(Film(picture, len(played.action)), Fraction(environment.metadata["render_fps"]), draft)
     return out
+
+
+def enlarged(screen: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A frame as films show it, each pixel as a square of several."""
+    return screen.repeat(SCALE, 0).repeat(SCALE, 1)
+
+
+def under_map(
+    screen: UInt8[np.ndarray, "H W 3"], map: Float[Tensor, "_ _"], mask: UInt8[Tensor, "_ _"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The frame, enlarged, under a map in [0, 1] on any grid; targets, of a mask from 0 to 255, outlined in green."""
+    pixels = enlarged(screen)
+    grown, shown = (
+        functional.interpolate(part[None, None], pixels.shape[:2], mode="bilinear")[0, 0].numpy()
+        for part in (map, as_image(mask))
+    )
+    result = overlay(pixels, grown)
+    result[_outline(shown >= 0.5)] = (0, 255, 0)
+    return result
 
 
 class Film(Image.Image):
