@@ -20,7 +20,7 @@ from lookright.rl.policy import as_image
 from lookright.rl.watch import enlarged, under_map
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "agents.png"
-HEAD, GAP, SHOWN = 20, 4, (320, 240)
+HEAD, GAP, SHOWN = 30, 4, (320, 240)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     width, height = SHOWN[0] + GAP, SHOWN[1] + GAP
     picture = Image.new("RGB", (width * len(rows[0]) - GAP, HEAD + height * len(rows) - GAP), "white")
     for column, name in enumerate(("what the agents see", *classifiers)):
-        ImageDraw.Draw(picture).text((column * width, 4), name, fill="black")
+        ImageDraw.Draw(picture).text((column * width, 4), name, fill="black", font_size=20)
         for row, frames in enumerate(rows):
             shown = Image.fromarray(frames[column]).resize(SHOWN, Image.Resampling.LANCZOS)
             picture.paste(shown, (column * width, HEAD + row * height))
