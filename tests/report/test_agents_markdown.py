@@ -215,6 +215,12 @@ def test_returns_under_shift_have_columns(directory, tmp_path):
     assert cells(page, "All scenarios", RETURN, "PPO")["Normalised return, dark ↑"] == expected
 
 
+def test_returns_while_learning_are_means_over_all_updates(directory, tmp_path):
+    page = page_of(directory, tmp_path / "page.md")
+    assert cells(page, "basic", RETURN, "PPO")["Return, while learning ↑"] == "0"  # of -100 and 100
+    assert cells(page, "All scenarios", RETURN, "PPO")["Normalised return, while learning ↑"].startswith("0.500")
+
+
 def test_page_names_what_a_player_of_rules_returns(directory, tmp_path):
     (directory / "scripted.json").write_text('{"basic": 77.25}')
     page = page_of(directory, tmp_path / "page.md")

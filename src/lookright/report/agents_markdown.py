@@ -23,8 +23,8 @@ from lookright.run_directory import read_json
 from lookright.trust import require_trusted
 from lookright.yaml_file import read_yaml
 
-SHIFTED = "under_"
-"""Before the name of a shift: the column of the normalised return under it."""
+NORMALISED = "normalised_"
+"""Before the name of a return's column: the same on the scale of the score."""
 
 SMOOTHING = 10
 """Updates over which learning curves are averaged."""
@@ -43,7 +43,7 @@ def with_scores(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `score`: 0 is what random play returns, ±1 what lies farthest from it in the scenario.
 
     Agents that play worse than at random have a negative score; so the scale must not depend on the best agent alone,
-    which may be one of them. Returns under a shift are on the same scale, in columns `under_dark` and so on.
+    which may be one of them. Other returns are on the same scale, in columns `normalised_return_dark` and so on.
 
     >>> table = pd.DataFrame({"scenario": "basic", "return": [-90.0, 80.0, -5.0], "random_return": -90.0})
     >>> with_scores(table)["score"].tolist()
@@ -52,24 +52,27 @@ def with_scores(table: pd.DataFrame) -> pd.DataFrame:
     beyond_random = table["return"] - table["random_return"]
     farthest = beyond_random.abs().groupby(table["scenario"]).transform("max")
     farthest = farthest.where(farthest > 0, 1)
-    under = {
-        SHIFTED + name.removeprefix("return_"): (table[name] - table["random_return"]) / farthest
+    others = {
+        NORMALISED + name: (table[name] - table["random_return"]) / farthest
         for name in table.columns
         if name.startswith("return_")
     }
-    return table.assign(score=beyond_random / farthest, **under)
+    return table.assign(score=beyond_random / farthest, **others)
 
 
 def measured(table: pd.DataFrame) -> dict[str, dict[str, Measure]]:
     """Titles of tables, and the columns of each: those that are aggregated over scenarios."""
     score = MEASURES["score"]
-    shifts = [name.removeprefix("return_") for name in table.columns if name.startswith("return_")]
-    under = [replace(score, name=SHIFTED + shift, label=f"{score.label}, {shift}") for shift in shifts]
+    others = [
+        replace(score, name=NORMALISED + name, label=f"Normalised {_words(name)}")
+        for name in table.columns
+        if name.startswith("return_")
+    ]
     alignment, faithfulness = (measures_of(kind, "curves") for kind in ("alignment", "faithfulness"))
     return {
         title: {row.name: row for row in rows}
         for title, rows in {
-            "Return": [score, *under],
+            "Return": [score, *others],
             "Where they look": [*alignment, *map(of_contrast, alignment)],
             "Whether the maps are faithful": [*faithfulness, GAIN, *map(of_logit, [*faithfulness, GAIN])],
         }.items()
@@ -100,6 +103,7 @@ def write_agents(directory: Path, out: Path) -> None:
     names = list(grid.methods)
     runs = list(grid.runs(directory))
     table = _comparable(collect_results(runs, directory), names, directory)
+    table["return_while_learning"] = [_learning(directory / run).mean() for run in table["run"]]
     table = with_scores(table)
     groups = measured(table)
     columns = [column for group in groups.values() for column in group]
@@ -127,7 +131,8 @@ def write_agents(directory: Path, out: Path) -> None:
         "## All scenarios",
         "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
         "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario; returns in "
-        "scenarios that look different are on the same scale. A dash: not defined in every scenario, or not measured.",
+        "scenarios that look different, and the mean of all training episodes, are on the same scale. A dash: not "
+        "defined in every scenario, or not measured.",
     ]
     for title, group in groups.items():
         heads = ["Method", *map(head, group.values())]
@@ -152,7 +157,7 @@ def write_agents(directory: Path, out: Path) -> None:
         for title, group in groups.items():
             shown = {column: head(measure) for column, measure in group.items()}
             if "score" in group:
-                shown = {column: column.capitalize().replace("_", ", ") + " ↑" for column in returns}
+                shown = {column: f"{_words(column).capitalize()} ↑" for column in returns}
             elif "energy_in_mask" in group:
                 shown |= {"mask_share": "Mask's share of the frame", "frames_without_map": "Frames without a map"}
             means = [[name, *(_mean(rows[rows["name"] == name][column]) for column in shown)] for name in names]
@@ -275,5 +280,14 @@ def _draw(table: pd.DataFrame, names: list[str], directory: Path, out: Path) -> 
 
 
 def _returns(run: Path) -> pd.Series:
-    log = pd.read_csv(run / "metrics.csv", index_col="step")
-    return log.reindex(columns=["train/return"])["train/return"].rolling(SMOOTHING, min_periods=1).mean()
+    return _learning(run).rolling(SMOOTHING, min_periods=1).mean()
+
+
+def _learning(run: Path) -> pd.Series:
+    """Mean return of the episodes that ended in each update, by decisions so far."""
+    return pd.read_csv(run / "metrics.csv", index_col="step").reindex(columns=["train/return"])["train/return"]
+
+
+def _words(column: str) -> str:
+    """`return_while_learning` as `return, while learning`."""
+    return column.replace("_", ", ", 1).replace("_", " ")
