@@ -14,8 +14,8 @@ class Scenario:
             than `clip_coef` an update: with rewards of -4 a decision, clipped to -1, it does not get to their
             discounted sum of -50 in 100,000 decisions, and advantages mislead until then.
         frame_skip: game tics per decision.
-        shaping: see `lookright.rl.agent_settings.PPOSettings`. Agents do not see their health. Without it a medikit
-            that is taken is only one fewer in sight, so that its advantage is negative, and agents leave them.
+        shaping: see `lookright.rl.agent_settings.PPOSettings`. Agents do not see their health or ammunition, so that
+            nothing on the screen tells what a medikit or a shot was worth.
     """
 
     targets: tuple[str, ...] = ()
