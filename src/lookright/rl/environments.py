@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from lookright.data.bestiary.engine import PATIENCE, start, start_method
 from lookright.errors import InputError
-from lookright.rl.masks import Objects, Places, object_mask, places, targets_of
+from lookright.rl.masks import Objects, TargetMasks, targets_of
 from lookright.rl.resize import AreaResize
 from lookright.rl.scenarios import SCENARIOS, scenario_of
 from lookright.rl.shifts import Shift, write_shifted
@@ -99,7 +99,6 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
                 f"No scenario {scenario!r}; expected the path of a .cfg file or one of: {', '.join(SCENARIOS)}."
             )
         self.targets = targets_of(scenario, targets) if mask else ()
-        self.objects: Objects = objects
         self.variables = {name: game_variable(name) for name in variables}
         self.skip = skip or scenario_of(scenario).frame_skip
         self.metadata = self.metadata | {"render_fps": vizdoom.DEFAULT_TICRATE / self.skip}
@@ -116,8 +115,8 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game.set_mode(vizdoom.Mode.PLAYER)
         self.game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         self.game.set_screen_format(vizdoom.ScreenFormat.GRAY8)
-        self.game.set_labels_buffer_enabled(mask)
-        self.game.set_objects_info_enabled(mask and objects == "moving")
+        self.game.set_labels_buffer_enabled(False)
+        self.masks = TargetMasks(self.game, self.targets, objects) if mask else None
         self.timeout = self.game.get_episode_timeout() or LONGEST_EPISODE
         self.game.set_episode_timeout(0)
         buttons = [button for button in self.game.get_available_buttons() if not vizdoom.is_delta_button(button)]
@@ -154,7 +153,8 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
             except vizdoom.FileDoesNotExistException as error:
                 raise InputError(f"The scenario names a file that is not there: {error}") from error
         self.start = self.game.get_episode_time()
-        self.before: Places = {}
+        if self.masks:
+            self.masks.restart()
         self._see()
         self.frames[:] = self.frames[-1]
         return self._observation(), self._info()
@@ -181,14 +181,12 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
     def _see(self) -> None:
         self.screen = self.game.get_state().screen_buffer
         self.frames = np.concatenate([self.frames[1:], self.resize(self.screen)[None]])
-        if self.game.is_labels_buffer_enabled():
-            self.mask = self.resize(object_mask(self.game, self.targets, self.objects, self.before))
-        if self.game.is_objects_info_enabled():
-            self.before = places(self.game)
+        if self.masks:
+            self.mask = self.resize(self.masks())
 
     def _observation(self) -> dict[str, np.ndarray]:
         observation = {"image": self.frames}
-        if self.game.is_labels_buffer_enabled():
+        if self.masks:
             observation["mask"] = self.mask
         return observation
 

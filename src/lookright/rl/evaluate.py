@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float64, Int, UInt8
 from torch import Tensor
 
 from lookright import metrics
@@ -83,13 +83,6 @@ def play(classifier: Classifier | None, environment: DoomEnvironment, seed: int,
         actions.append(action)
         rewards.append(reward)
     return Episode(torch.stack(frames), torch.stack(masks), np.stack(screens), torch.stack(actions), np.array(rewards))
-
-
-def attention(
-    classifier: Classifier, image: Float[Tensor, "B stack H W"], action: Int[Tensor, " B"]
-) -> Float[Tensor, "B h w"]:
-    """The signed map of each action's logit."""
-    return class_map(classifier, classifier(image), action).detach()
 
 
 def evaluate_policy(

@@ -68,6 +68,34 @@ def places(game: vizdoom.DoomGame) -> Places:
     return {one.id: (one.position_x, one.position_y, one.position_z) for one in found or ()}
 
 
+class TargetMasks:
+    """The `object_mask` of one frame after the other, with what the game must show for it switched on.
+
+    Args:
+        game: not started yet.
+        targets: see `object_mask`.
+        objects: see `object_mask`; what is `moving` is told from where everything was in the frame before.
+    """
+
+    def __init__(self, game: vizdoom.DoomGame, targets: Sequence[str], objects: Objects) -> None:
+        game.set_labels_buffer_enabled(True)
+        if objects == "moving":
+            game.set_objects_info_enabled(True)
+        self.game, self.targets, self.objects = game, targets, objects
+        self.restart()
+
+    def restart(self) -> None:
+        """An episode begins: nothing is known of where anything was."""
+        self.before: Places = {}
+
+    def __call__(self) -> UInt8[np.ndarray, "H W"]:
+        """Of the game's frame."""
+        mask = object_mask(self.game, self.targets, self.objects, self.before)
+        if self.objects == "moving":
+            self.before = places(self.game)
+        return mask
+
+
 def _moves(label: vizdoom.Label, before: Places) -> bool:
     if label.object_id not in before:
         return any((label.object_velocity_x, label.object_velocity_y, label.object_velocity_z))
@@ -123,11 +151,9 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
                 "The game runs already, without labels (or objects info, for what moves). Wrap the environment before "
                 "its first reset."
             )
-        game.set_labels_buffer_enabled(True)
-        if objects == "moving":
-            game.set_objects_info_enabled(True)
-        self.game, self.objects, self.into = game, objects, into
+        self.into = into
         self.targets = targets_of(Path(game.get_doom_scenario_path()).stem, targets)
+        self.masks = TargetMasks(game, self.targets, objects)
         height, width = game.get_screen_height(), game.get_screen_width()
         self.resize = AreaResize(height, width, size) if size else None
         if into == "info":
@@ -142,7 +168,7 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
         seen = self.env.reset(seed=seed, options=options)
-        self.before: Places = {}
+        self.masks.restart()
         return self._with_mask(*seen)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -152,8 +178,7 @@ class ObjectMasks(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
     def _with_mask(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        mask = object_mask(self.game, self.targets, self.objects, self.before)
-        self.before = places(self.game) if self.objects == "moving" else {}
+        mask = self.masks()
         if self.resize:
             mask = self.resize(mask)
         if self.into == "info":

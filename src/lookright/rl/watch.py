@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from lookright.attribution import minmax, relu
+from lookright.attribution import class_map, minmax, relu
 from lookright.classifier import evaluating
 from lookright.errors import InputError
 from lookright.overlay import overlay
 from lookright.replacing import replacing
 from lookright.rl.environments import DoomEnvironment, seeds
-from lookright.rl.evaluate import EVALUATION_SEED, TrainedAgent, attention, load_agent, play
+from lookright.rl.evaluate import EVALUATION_SEED, TrainedAgent, load_agent, play
 from lookright.rl.policy import as_image
 from lookright.run_directory import read_checkpoint
 
@@ -61,7 +61,7 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
         environment.close()
     image = as_image(played.frames)
     with evaluating(agent.classifier):
-        map = minmax(relu(attention(agent.classifier, image, played.action)))
+        map = minmax(relu(class_map(agent.classifier, agent.classifier(image), played.action).detach()))
     value = _values(run, agent, image)
     height, width = played.screen.shape[1:3]
     size = (SCALE * height, SCALE * width)
