@@ -9,7 +9,7 @@ import yaml
 
 from lookright import statistics
 from lookright.errors import InputError
-from lookright.report.agents_markdown import score_matrix, with_scores, write_agents
+from lookright.report.agents_markdown import write_agents
 
 RANDOM = {"basic": -100.0, "take_cover": 200.0}
 BEST = {"basic": 100.0, "take_cover": 300.0}
@@ -58,15 +58,6 @@ def directory(tmp_path):
     return study
 
 
-def table_of(shares):
-    """Results by (name, scenario, seed), where random play gets 0 and the best agent 1."""
-    rows = [
-        {"name": name, "scenario": scenario, "seed": seed, "return": share, "random_return": 0.0}
-        for (name, scenario, seed), share in shares.items()
-    ]
-    return with_scores(pd.DataFrame(rows))
-
-
 def page_of(directory, out):
     write_agents(directory, out)
     return out.read_text()
@@ -84,27 +75,6 @@ def cells(page, section, title, name, table=0):
     )
     has = [index for index in range(len(heads)) if name != "PPO" or index == 0]
     return dict(zip(heads[table], found[has.index(table)], strict=True))
-
-
-def test_scores_lie_between_random_play_and_the_best_agent():
-    table = pd.DataFrame({"scenario": list("aabb"), "return": [1.0, 3.0, 20.0, 15.0], "random_return": [1, 1, 10, 10]})
-    assert with_scores(table)["score"].tolist() == [0.0, 1.0, 1.0, 0.5]
-
-
-def test_agents_worse_than_random_play_have_negative_scores():
-    table = pd.DataFrame({"scenario": "health_gathering", "return": [350.0, 320.0, 400.0], "random_return": 400.0})
-    assert with_scores(table)["score"].tolist() == [-0.625, -1.0, 0.0]
-
-
-def test_agents_that_all_play_like_random_score_0():
-    table = pd.DataFrame({"scenario": list("aab"), "return": [5.0, 5.0, 2.0], "random_return": [5.0, 5.0, 1.0]})
-    assert with_scores(table)["score"].tolist() == [0.0, 0.0, 1.0]
-
-
-def test_score_matrix_has_every_scenario_of_the_table():
-    table = table_of({("PPO", "b", 0): 0.5, ("CAMAL", "a", 0): 1.0, ("CAMAL", "b", 0): 0.2, ("CAMAL", "b", 1): 1.0})
-    np.testing.assert_array_equal(score_matrix(table, "PPO", "score"), [[0.5, np.nan]])
-    np.testing.assert_array_equal(score_matrix(table, "CAMAL", "score"), [[0.2, 1.0], [1.0, np.nan]])
 
 
 def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
@@ -138,6 +108,26 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     assert b"<path" in first
     assert page_of(directory, out) == page
     assert figure.read_bytes() == first
+
+
+def test_table_beside_the_page_has_every_figure(directory, tmp_path):
+    page = page_of(directory, tmp_path / "results.md")
+    assert "[All figures](results-table.csv)" in page
+    table = pd.read_csv(tmp_path / "results-table.csv").set_index(["scenario", "method", "measure"])
+    assert set(table["study"]) == {"study"}
+    assert set(table["seeds"]) == {"0, 1, 2"}
+
+    better = table.loc[("all scenarios", "CAMAL", "Deletion")]
+    assert (better["better"], better["statistic"]) == ("lower", "interquartile mean")
+    shown = cells(page, "All scenarios", FAITHFUL, "CAMAL")["Deletion ↓"]
+    assert f"{better['value']:.3f} [{better['low']:.3f}, {better['high']:.3f}]" == shown
+    gain = cells(page, "All scenarios", FAITHFUL, "CAMAL", table=1)["Deletion ↓"]
+    assert f"{better['improvement']:.3f} [{better['improvement_low']:.3f}, {better['improvement_high']:.3f}]" == gain
+    assert np.isnan(table.loc[("all scenarios", "PPO", "Deletion"), "improvement"])
+
+    own = table.loc[("basic", "CAMAL", "Return")]
+    assert (own["value"], own["statistic"]) == (60, "mean")
+    assert np.isnan(table.loc[("basic", "CAMAL", "IoU"), "value"])  # these agents were evaluated without it
 
 
 def test_unfinished_study_keeps_what_every_method_has_finished(directory, tmp_path):

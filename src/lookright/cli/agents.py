@@ -73,7 +73,7 @@ def results(directory: Path, out: Path = Path("results-rl.md")) -> None:
 
     Args:
         directory: of the study.
-        out: the file to write; its figure goes beside it.
+        out: the file to write; its figure and its table, as CSV, go beside it.
     """
     from lookright.report.agents_markdown import write_agents
 
