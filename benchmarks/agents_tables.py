@@ -1,10 +1,12 @@
-"""The tables of docs/rl.md: what settings are worth, floor and ceiling, and the study of agents.
+"""The tables of docs/rl.md: what settings are worth, floor and ceiling, the study of agents, speed beside peers.
 
     python benchmarks/agents_tables.py
 
-They are made from the tables of studies in docs and from benchmarks/results/agent_scores.csv.
+They are made from the tables of studies in docs and from what benchmarks/agent_scores.py and rl_speed.py wrote into
+benchmarks/results.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +14,12 @@ import pandas as pd
 import study_tables
 from study_tables import DOCS, FIGURES
 
-from lookright.report.agents_table import ALL
-from lookright.report.markdown import table
+from lookright.report.markdown import DASH, table
 from lookright.report.number import decimal
+from lookright.statistics import mean_interval, paired_difference
 
-PAGE = DOCS / "rl.md"
-SCORES = Path(__file__).parent / "results" / "agent_scores.csv"
+RESULTS = Path(__file__).parent / "results"
+ALL = "all scenarios"
 GUIDED = ("PPO", "PPO + CAMAL", "PPO + CAMAL, contrast", "PPO + CAMAL, wrong masks")
 
 
@@ -32,6 +34,8 @@ def estimate(measure: str, scenario: str = ALL, shown: Callable[[float], str] = 
 
 
 def with_interval(value: float, low: float, high: float, shown: Callable[[float], str]) -> str:
+    if value != value:
+        return DASH
     return shown(value) if low != low or low == high else f"{shown(value)} [{shown(low)}, {shown(high)}]"
 
 
@@ -68,7 +72,7 @@ def study() -> str:
 
 def scores() -> str:
     """What random play and a player of rules return."""
-    players = pd.read_csv(SCORES)
+    players = pd.read_csv(RESULTS / "agent_scores.csv")
     rows = []
     for scenario, known in players.groupby("scenario", sort=False):
         figures = known.set_index("player")[["return", "low", "high"]]
@@ -77,11 +81,42 @@ def scores() -> str:
     return table(["scenario", "random", "rules"], rows)
 
 
-def fill_in(page: str) -> str:
-    """The page with its tables."""
-    texts = {"settings": settings(), "scores": scores(), "study": study()}
-    return study_tables.fill_in(page, Path(__file__).name, texts)
+PLAYERS = {
+    "CleanRL": "CleanRL",
+    "Sample Factory": "Sample Factory",
+    "lookright": "lookright",
+    "with masks rendered": "lookright, masks rendered",
+    "with CAMAL": "lookright + CAMAL",
+    "`precision: bf16`, `play_ahead: true`": "lookright, fast",
+    "the same with CAMAL": "lookright + CAMAL, fast",
+    "the same with `network: small`, without CAMAL": "lookright, fast, small network",
+}
+"""Shown name to name in rl_speed.json."""
 
+
+def speed() -> str:
+    measured = json.loads((RESULTS / "rl_speed.json").read_text(encoding="utf-8"))
+    rows = [
+        [shown, whole(measured["steps_per_second"][name]), decimal(measured.get(f"{name} / CleanRL", 1.0), 2)]
+        for shown, name in PLAYERS.items()
+    ]
+    return table(["", "decisions a second", "× CleanRL"], rows)
+
+
+def learning() -> str:
+    """Mean over seeds, and below it the difference to CleanRL, paired by seed."""
+    rows = []
+    players = ("CleanRL", "lookright", "lookright, fast")
+    for scenario, seeds in pd.read_csv(RESULTS / "rl_learning.csv").groupby("scenario", sort=False):
+        means = [mean_interval(seeds[player].dropna()) for player in players]
+        gains = [paired_difference(seeds[player].to_numpy(), seeds["CleanRL"].to_numpy()) for player in players[1:]]
+        rows.append([f"`{scenario}`", *(with_interval(mean.value, mean.low, mean.high, tenths) for mean in means)])
+        rows.append(["difference", "", *(study_tables.signed(gain.value, gain.low, gain.high, 1) for gain in gains)])
+    return table(["", "CleanRL", "lookright", "fast (`bf16`, `play_ahead`)"], rows)
+
+
+PAGES = {DOCS / "rl.md": {"settings": settings, "scores": scores, "study": study, "speed": speed, "learning": learning}}
+"""The tables of each page."""
 
 if __name__ == "__main__":
-    PAGE.write_text(fill_in(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    study_tables.fill_in(Path(__file__).name, PAGES)

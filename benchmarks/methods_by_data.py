@@ -13,14 +13,13 @@ from typing import Any
 import pandas as pd
 import study_tables
 import yaml
-from study_tables import DOCS, FIGURES, PAGES, against_plain, lines_of, mean, seeds
+from study_tables import DOCS, FIGURES, PAGE_OF, against_plain, lines_of, mean, seeds
 
 import lookright
 from lookright.methods import Method
 from lookright.report.markdown import DASH, table
 from lookright.run_directory.settings_file import class_names
 
-PAGE = DOCS / "methods-by-data.md"
 STUDIES = Path(__file__).parent / "studies"
 PLAIN = "ERM"
 NEEDS = {
@@ -67,7 +66,7 @@ class Source:
     def told(self) -> str:
         """Its epochs and its page; with a budget, epochs of plain training."""
         settings = settings_of(self)
-        return f"{settings.get('budget', settings.get('epochs'))} epochs ([{self.study}]({PAGES[self.study]}))"
+        return f"{settings.get('budget', settings.get('epochs'))} epochs ([{self.study}]({PAGE_OF[self.study]}))"
 
 
 @cache
@@ -165,16 +164,15 @@ def of_the_studies() -> set[str]:
     return {name for name in names if ", " not in name and not name.endswith(" map")}
 
 
-def fill_in(page: str) -> str:
-    """The page with its tables."""
-    texts = {
-        "equal compute": figures(equal_compute=True, everything=True),
-        "not run": not_run(),
-        "equal epochs": figures(equal_compute=False, everything=False),
-        "data": data(),
+PAGES = {
+    DOCS / "methods-by-data.md": {
+        "equal compute": lambda: figures(equal_compute=True, everything=True),
+        "not run": not_run,
+        "equal epochs": lambda: figures(equal_compute=False, everything=False),
+        "data": data,
     }
-    return study_tables.fill_in(page, Path(__file__).name, texts)
-
+}
+"""The tables of each page."""
 
 if __name__ == "__main__":
-    PAGE.write_text(fill_in(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    study_tables.fill_in(Path(__file__).name, PAGES)

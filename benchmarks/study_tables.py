@@ -13,7 +13,7 @@ from lookright.report.number import decimal
 
 DOCS = Path(__file__).parents[1] / "docs"
 Cell = Callable[[pd.DataFrame], str]
-PAGES = {
+PAGE_OF = {
     study: page.name.replace("-table.csv", ".md")
     for page in sorted(DOCS.glob("results*-table.csv"))
     for study in pd.read_csv(page, usecols=["study"])["study"].unique()
@@ -21,7 +21,7 @@ PAGES = {
 """The page of each study's results."""
 FIGURES = pd.concat(
     pd.read_csv(DOCS / page.replace(".md", "-table.csv"), dtype={"seeds": str})
-    for page in dict.fromkeys(PAGES.values())
+    for page in dict.fromkeys(PAGE_OF.values())
 )
 
 
@@ -61,14 +61,14 @@ def seeds(lines: pd.DataFrame) -> str:
     return str(len(lines["seeds"].iloc[0].split(", ")))
 
 
-def signed(difference: float, low: float, high: float) -> str:
+def signed(difference: float, low: float, high: float, digits: int = 3) -> str:
     """A difference with its interval.
 
     >>> signed(0.152, 0.142, 0.163), signed(-0.05, float("nan"), float("nan"))
     ('+0.152 [+0.142, +0.163]', '−0.050')
     """
-    text = decimal(difference, sign=True)
-    return text if low != low else f"{text} [{decimal(low, sign=True)}, {decimal(high, sign=True)}]"
+    text, low_text, high_text = (decimal(value, digits, sign=True) for value in (difference, low, high))
+    return text if low != low else f"{text} [{low_text}, {high_text}]"
 
 
 def study_table(study: str, methods: Mapping[str, str], columns: Mapping[str, Cell]) -> str:
@@ -80,12 +80,19 @@ def row(lines: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
     return [cell(lines) if len(lines) else DASH for cell in columns.values()]
 
 
-def fill_in(page: str, script: str, texts: Mapping[str, str]) -> str:
-    """A page with each text between `<!-- NAME: written by benchmarks/SCRIPT -->` and `<!-- end -->`."""
-    for name, text in texts.items():
+def filled(page: Path, script: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """The text of a page with each table between `<!-- NAME: written by benchmarks/SCRIPT -->` and `<!-- end -->`."""
+    text = page.read_text(encoding="utf-8")
+    for name, written in tables.items():
         begin, end = f"<!-- {name}: written by benchmarks/{script} -->\n", "<!-- end -->"
-        if begin not in page:
-            raise ValueError(f"the page has no line {begin!r}; add it, and {end!r} below it")
-        before, _, rest = page.partition(begin)
-        page = f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}"
-    return page
+        if begin not in text:
+            raise ValueError(f"{page} has no line {begin!r}; add it, and {end!r} below it")
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{written()}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def fill_in(script: str, pages: Mapping[Path, Mapping[str, Callable[[], str]]]) -> None:
+    """Write the tables of pages."""
+    for page, tables in pages.items():
+        page.write_text(filled(page, script, tables), encoding="utf-8")

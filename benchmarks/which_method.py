@@ -1,4 +1,4 @@
-"""The tables and the picture of docs/which-method.md.
+"""The tables and the picture of docs/which-method.md, and the short one of the README.
 
     python benchmarks/which_method.py runs/fair_contest    # keeps the results as benchmarks/results/fair_contest.csv
     python benchmarks/which_method.py                      # writes tables and picture from what is committed
@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import agents_tables
 import matplotlib.pyplot as plt
 import pandas as pd
 import study_tables
@@ -36,7 +37,6 @@ from lookright.statistics import critical_differences, paired_difference
 RESULTS = Path(__file__).parent / "results"
 FAIR_CONTEST = RESULTS / "fair_contest.csv"
 FILLED_MASKS = RESULTS / "filled_masks.csv"
-PAGE = DOCS / "which-method.md"
 PICTURE = DOCS / "images" / "which-method.svg"
 PLAIN = "ERM"
 ATTENTION = "Energy in mask (contrast)"
@@ -46,6 +46,13 @@ CONTENDERS = {
     "**Graft + CAMAL**": "Graft + CAMAL",
     "CAMAL": "CAMAL",
     "SAGE": "SAGE",
+}
+IN_SHORT = {
+    "plain training": PLAIN,
+    "`CAMAL`": "CAMAL",
+    "`SAGE`, a third of the epochs, for its step costs three": "SAGE",
+    "`BackgroundSwap`": "BackgroundSwap",
+    '**`Graft() + CAMAL(map="contrast")`**': "Graft + CAMAL",
 }
 MEASURES = {
     "conflicting": ("conflicting", "accuracy"),
@@ -65,8 +72,9 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(insertion_minus_deletion=kept["insertion"] - kept["deletion"])
 
 
-def fair_contest(results: pd.DataFrame) -> str:
+def fair_contest() -> str:
     """Mean over seeds, and below it the difference to plain training with its 95 % interval, paired by seed."""
+    results = complete(pd.read_csv(FAIR_CONTEST))
     rows = []
     for name, of_method in results.groupby("name", sort=False):
         cells = [f"**{name}**" if name != PLAIN else "plain training", str(of_method["epochs"].iloc[0])]
@@ -86,6 +94,14 @@ def fair_contest(results: pd.DataFrame) -> str:
         f"{flat:.3f} of its attention on the evidence."
     )
     return f"{note}\n\n{table(['', 'epochs', *MEASURES], rows)}"
+
+
+def in_short() -> str:
+    """The first table in percent of two figures."""
+    of_split = complete(pd.read_csv(FAIR_CONTEST)).query("split == 'conflicting'")
+    means = of_split.groupby("name")[["accuracy", "contrast_energy_in_mask"]].mean()
+    rows = [[shown, *(f"{100 * value:.0f} %" for value in means.loc[name])] for shown, name in IN_SHORT.items()]
+    return table(["", "right where scenery misleads", "attention on the evidence"], rows)
 
 
 def tuned() -> str:
@@ -195,21 +211,6 @@ def without_masks() -> str:
     return study_table("without_masks", methods, columns)
 
 
-def fill_in(page: str) -> str:
-    """The page with its tables."""
-    texts = {
-        "fair contest": fair_contest(complete(pd.read_csv(FAIR_CONTEST))),
-        "tuned": tuned(),
-        "photographs": photographs(),
-        "real images": real_images(),
-        "bad masks": bad_masks(),
-        "few masks": few_masks(),
-        "filled masks": filled_masks(),
-        "without masks": without_masks(),
-    }
-    return study_tables.fill_in(page, Path(__file__).name, texts)
-
-
 def draw(results: pd.DataFrame) -> None:
     """Accuracy against attention, and the mean ranks of accuracy."""
     plt.rcParams |= {"svg.hashsalt": "lookright", "font.size": 9}
@@ -252,11 +253,28 @@ def mean_ranks(axes: Axes, accuracy: pd.DataFrame) -> None:
     axes.spines[["left", "right", "top"]].set_visible(False)
 
 
+PAGES = {
+    DOCS / "which-method.md": {
+        "fair contest": fair_contest,
+        "tuned": tuned,
+        "photographs": photographs,
+        "real images": real_images,
+        "bad masks": bad_masks,
+        "few masks": few_masks,
+        "filled masks": filled_masks,
+        "without masks": without_masks,
+        "agents": agents_tables.study,
+    },
+    DOCS.parent / "README.md": {"in short": in_short},
+}
+"""The tables of each page."""
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         shutil.copyfile(Path(sys.argv[1]) / "results.csv", FAIR_CONTEST)
     draw(complete(pd.read_csv(FAIR_CONTEST)))
-    PAGE.write_text(fill_in(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    study_tables.fill_in(Path(__file__).name, PAGES)
 
 
 if __name__ == "__main__":
