@@ -47,6 +47,7 @@ ENVIRONMENTS, STEPS, EPOCHS, MINIBATCHES = 8, 128, 4, 4
 BATCH = ENVIRONMENTS * STEPS
 UPDATES = {"speed": 4, "learning": 60}
 FAST = {"precision": "bf16", "play_ahead": True}
+SMALL = {"network": "small", **FAST}
 INCLUDED = {
     "lookright, masks rendered": "PPO alone; the games render and resize masks and hand them over, unread",
     "lookright + CAMAL": "rendered masks, kept and batched, and CAMAL's map and loss in every mini-batch",
@@ -203,6 +204,7 @@ def speed(scenario: str, rounds: int, updates: int, other_python: str | None) ->
     with (
         closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
         closing(vectorised(scenario, ENVIRONMENTS, mask=True)) as masked,
+        closing(vectorised(scenario, ENVIRONMENTS, mask=False, size=64)) as smaller,
     ):
         variants: dict[str, Callable[[int], object]] = {
             "CleanRL": lambda updates: reference(plain, 0, updates),
@@ -211,7 +213,11 @@ def speed(scenario: str, rounds: int, updates: int, other_python: str | None) ->
             "lookright + CAMAL": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1)),
             "lookright, fast": lambda updates: ours(plain, 0, updates, **FAST),
             "lookright + CAMAL, fast": lambda updates: ours(masked, 0, updates, CAMAL(weight=0.1), **FAST),
-            "lookright, fast, small network": lambda updates: ours(plain, 0, updates, network="small", **FAST),
+            "lookright, fast, small network": lambda updates: ours(plain, 0, updates, **SMALL),
+            "lookright + CAMAL, fast, small network": lambda updates: ours(
+                masked, 0, updates, CAMAL(weight=0.1), **SMALL
+            ),
+            "lookright, fast, small network, 64 × 64": lambda updates: ours(smaller, 0, updates, size=64, **SMALL),
             "environments": lambda updates: play_at_random(plain, updates),
             "environments with masks": lambda updates: play_at_random(masked, updates),
         }
