@@ -1,12 +1,15 @@
 """The tables of docs/rl.md: what settings are worth, floor and ceiling, the study of agents, speed beside peers.
 
-    python benchmarks/agents_tables.py
+    python benchmarks/agents_tables.py runs/rl    # keeps what it found of each agent as benchmarks/results/agents.csv
+    python benchmarks/agents_tables.py            # writes the tables from what is committed
 
-They are made from the tables of studies in docs and from what benchmarks/agent_scores.py and rl_speed.py wrote into
-benchmarks/results.
+They are made from the tables of studies in docs, from that file, and from what benchmarks/agent_scores.py and
+rl_speed.py wrote beside it.
 """
 
 import json
+import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from lookright.report.number import decimal
 from lookright.statistics import mean_interval, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
+AGENTS = RESULTS / "agents.csv"
 ALL = "all scenarios"
 GUIDED = ("PPO", "PPO + CAMAL", "PPO + CAMAL, contrast", "PPO + CAMAL, wrong masks")
 
@@ -41,6 +45,10 @@ def with_interval(value: float, low: float, high: float, shown: Callable[[float]
 
 def whole(value: float) -> str:
     return f"{value:,.0f}".replace("-", "−")
+
+
+def hundredths(value: float) -> str:
+    return decimal(value, 2)
 
 
 def tenths(value: float) -> str:
@@ -81,6 +89,41 @@ def scores() -> str:
     return table(["scenario", "random", "rules"], rows)
 
 
+def looks_and_shift() -> str:
+    """Rank correlations of how agents look, or play, with what they return in scenarios that look different."""
+    agents = pd.read_csv(AGENTS)
+    looks = {
+        "energy in mask (contrast map)": "contrast_energy_in_mask",
+        "pointing game (contrast map)": "contrast_pointing_game",
+        "insertion − deletion": "insertion_minus_deletion",
+        "return where nothing looks different": "return",
+    }
+    rows = []
+    for shown, look in looks.items():
+        found = [within_scenarios(agents, look, f"return_{shift}") for shift in ("textures", "dark", "skins")]
+        rows.append([shown, *(with_interval(*correlation, hundredths) for correlation in found)])
+    return table(["", "other textures", "dark", "other skins"], rows)
+
+
+def within_scenarios(agents: pd.DataFrame, first: str, second: str) -> tuple[float, float, float]:
+    """Rank correlation of two columns, ranked and centred scenario by scenario, with Fisher's 95 % interval."""
+    ranks = agents.groupby("scenario")[[first, second]].rank()
+    centred = ranks - ranks.groupby(agents["scenario"]).transform("mean")
+    value = centred[first].corr(centred[second])
+    half = 1.96 / math.sqrt(len(agents) - agents["scenario"].nunique() - 2)
+    return value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half)
+
+
+def keep(study: Path) -> None:
+    """What the tables need of each agent."""
+    from lookright.report.agents_table import read_agents
+
+    found = read_agents(study).table
+    returns = [column for column in found.columns if column.startswith("return")]
+    looks = ["contrast_energy_in_mask", "contrast_pointing_game", "insertion_minus_deletion"]
+    found[["scenario", "name", "seed", *returns, *looks]].to_csv(AGENTS, index=False, float_format="%.6g")
+
+
 PLAYERS = {
     "CleanRL": "CleanRL",
     "Sample Factory": "Sample Factory",
@@ -117,8 +160,19 @@ def learning() -> str:
     return table(["", "CleanRL", "lookright", "fast (`bf16`, `play_ahead`)"], rows)
 
 
-PAGES = {DOCS / "rl.md": {"settings": settings, "scores": scores, "study": study, "speed": speed, "learning": learning}}
+PAGES = {
+    DOCS / "rl.md": {
+        "settings": settings,
+        "scores": scores,
+        "study": study,
+        "looks and shift": looks_and_shift,
+        "speed": speed,
+        "learning": learning,
+    }
+}
 """The tables of each page."""
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        keep(Path(sys.argv[1]))
     study_tables.fill_in(Path(__file__).name, PAGES)

@@ -1,6 +1,7 @@
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import yaml
 from lookright import statistics
 from lookright.errors import InputError
 from lookright.report.agents_markdown import write_agents
+from lookright.report.agents_table import ALL
+
+TABLES = sorted((Path(__file__).parents[2] / "docs").glob("results-rl*-table.csv"))
 
 RANDOM = {"basic": -100.0, "take_cover": 200.0}
 BEST = {"basic": 100.0, "take_cover": 300.0}
@@ -84,6 +88,7 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     assert "unfinished" not in page
     assert "Trained on: a processor, threads: 1." in page
     assert "Random play returns -100." in page
+    assert f"<summary>Configuration ({directory / 'study.yaml'})</summary>\n\n````yaml\nscenarios:\n- basic\n" in page
 
     shares = {"PPO": np.array([[0.5, 0.6, 0.7]] * 2).T, "CAMAL": np.array([[0.6, 0.8, 1.0]] * 2).T}
     for name, share in shares.items():
@@ -128,6 +133,16 @@ def test_table_beside_the_page_has_every_figure(directory, tmp_path):
     own = table.loc[("basic", "CAMAL", "Return")]
     assert (own["value"], own["statistic"]) == (60, "mean")
     assert np.isnan(table.loc[("basic", "CAMAL", "IoU"), "value"])  # these agents were evaluated without it
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_a_committed_page_is_the_digest_of_its_table(path):
+    page = path.with_name(path.name.replace("-table.csv", ".md")).read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0].lower(): part.splitlines() for part in page.split("\n## ")}
+    for row in pd.read_csv(path).dropna(subset=["value", "low"]).itertuples():
+        across = row.scenario == ALL
+        text = f"{row.value:.3f} [{row.low:.3f}" if across else f"{row.value:.4g} ± {(row.high - row.low) / 2:.2g}"
+        assert any(line.startswith(f"| {row.method} |") and f"| {text}" in line for line in sections[row.scenario])
 
 
 def test_unfinished_study_keeps_what_every_method_has_finished(directory, tmp_path):

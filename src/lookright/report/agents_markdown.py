@@ -26,7 +26,7 @@ from lookright.report.agents_table import (
     score_matrix,
     within,
 )
-from lookright.report.markdown import DASH, head
+from lookright.report.markdown import DASH, configuration, head
 from lookright.report.markdown import table as markdown_table
 from lookright.report.results_table import write_table
 from lookright.rl.watch import SUFFIXES
@@ -60,6 +60,8 @@ def write_agents(directory: Path, out: Path) -> None:
         f"evaluated on the same {table['episodes'].max()} episodes of its scenario; maps explain the action taken. "
         f"Trained on: {'; '.join(_devices(directory, table['run']))}.",
     ]
+    study = directory / "study.yaml"
+    parts.append(configuration(study, study.read_text(encoding="utf-8")))
     if len(table) < agents.planned:
         parts.append(
             f"The study is unfinished: {agents.planned - len(table)} of its {agents.planned} agents are left out, "

@@ -10,6 +10,7 @@ import pandas as pd
 from lookright import statistics
 from lookright.errors import InputError
 from lookright.measures import LOGIT, MEASURES, Measure, measures_of, of_contrast, of_logit
+from lookright.report.results_table import as_written
 from lookright.rl.agent_study import collect_results, read_agent_study
 from lookright.trust import require_trusted
 from lookright.yaml_file import read_yaml
@@ -106,7 +107,8 @@ def agents_table(agents: AgentResults) -> pd.DataFrame:
             for name in agents.names:
                 mean = statistics.mean_interval(rows.loc[rows["name"] == name, measure.name])
                 lines.append(_about(rows, str(scenario), name, measure, "mean") | _figures(mean, ESTIMATE))
-    return pd.DataFrame(lines, columns=COLUMNS[1:]).assign(study=agents.directory.name)[list(COLUMNS)]
+    found = pd.DataFrame(lines, columns=COLUMNS[1:]).assign(study=agents.directory.name)[list(COLUMNS)]
+    return as_written(found, ESTIMATE + IMPROVEMENT)
 
 
 def across(table: pd.DataFrame) -> dict[str, list[Measure]]:

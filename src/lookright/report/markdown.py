@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from lookright.measures import Measure
 
@@ -24,6 +25,17 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def cell(text: str) -> str:
     """Text that ends no cell and no line, and begins no tag."""
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " "))
+
+
+def folded(title: str, content: str) -> str:
+    """Content that opens when its title is clicked."""
+    return f'<details markdown="1"><summary>{title}</summary>\n\n{content}\n\n</details>'
+
+
+def configuration(path: Path, text: str) -> str:
+    """The file of a study, folded."""
+    # Four backticks, so that three in the file do not end it.
+    return folded(f"Configuration ({cell(str(path))})", f"````yaml\n{text.strip()}\n````")
 
 
 def head(measure: Measure) -> str:

@@ -14,7 +14,7 @@ from lookright.report.comparison import Section, sections
 from lookright.report.directory import StudyResults, read_results
 from lookright.report.ledger import CAPTION as CAPTION_OF_LEDGER
 from lookright.report.ledger import ledger
-from lookright.report.markdown import DASH, cell
+from lookright.report.markdown import DASH, cell, configuration, folded
 from lookright.report.markdown import table as markdown_table
 from lookright.report.number import decimal, p_value
 from lookright.report.results_table import FLOORS, results_table, with_half_width, write_table
@@ -77,14 +77,8 @@ def _about(study: StudyResults) -> list[str]:
     if about:
         parts.append("\n".join(about))
     if study.config:
-        # Four backticks, so that three in the file do not end it.
-        fenced = f"````yaml\n{study.config.strip()}\n````"
-        parts.append(_folded(f"Configuration ({cell(str(study.directory / 'study.yaml'))})", fenced))
+        parts.append(configuration(study.directory / "study.yaml", study.config))
     return parts
-
-
-def _folded(title: str, content: str) -> str:
-    return f'<details markdown="1"><summary>{title}</summary>\n\n{content}\n\n</details>'
 
 
 def _choice(study: StudyResults) -> list[str]:
@@ -149,7 +143,7 @@ def _candidates(study: StudyResults, figures: pd.DataFrame) -> list[str]:
         for _, of_title in groupby(candidates(study), key=lambda one: one.title)
     ]
     digests = [_digest_of(section, figures) for section in sections(study)]
-    return [_folded("All candidates", "\n\n".join(part for pair in zip(tables, digests, strict=True) for part in pair))]
+    return [folded("All candidates", "\n\n".join(part for pair in zip(tables, digests, strict=True) for part in pair))]
 
 
 def _selection(tables: list[Selection]) -> list[str]:

@@ -1,6 +1,7 @@
 """Every figure of a study, a line for each method and measure of a split: what a page of results is a digest of."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,9 +34,13 @@ def results_table(study: StudyResults) -> pd.DataFrame:
     """
     lines = [line for section in sections(study) for split in section.splits for line in _lines(section, split)]
     table = pd.DataFrame(lines, columns=COLUMNS[1:]).assign(study=study.directory.name)[list(COLUMNS)]
-    # As a file has them, so that a page made of the one is a digest of the other.
-    table[list(FIGURES)] = table[list(FIGURES)].astype(float).map(lambda figure: float(f"{figure:.6g}"))
-    return table
+    return as_written(table, FIGURES)
+
+
+def as_written(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Figures as a file has them, so that a page made of the one is a digest of the other."""
+    figures = table[list(columns)].astype(float).map(lambda figure: float(f"{figure:.6g}"))
+    return table.assign(**{column: figures[column] for column in columns})
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
