@@ -8,7 +8,7 @@ A new metric is one function (or `torchmetrics.Metric`) and one row. A user's ow
 
     dice.higher_is_better = True
 
-is measured by `--measures my.module.dice`; its docstring's first line is the sentence that reports show.
+is measured by `--measures "[my.module.dice]"`; its docstring's first line is the sentence that reports show.
 """
 
 import inspect
