@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import study_tables
 from study_tables import DOCS, FIGURES
@@ -32,6 +33,8 @@ def estimate(measure: str, scenario: str = ALL, shown: Callable[[float], str] = 
 
     def cell(lines: pd.DataFrame) -> str:
         found = lines[(lines["scenario"] == scenario) & (lines["measure"] == measure)]
+        if found.empty:
+            return DASH
         return with_interval(*found[["value", "low", "high"]].to_numpy().squeeze(), shown)
 
     return cell
@@ -107,11 +110,13 @@ def looks_and_shift() -> str:
 
 def within_scenarios(agents: pd.DataFrame, first: str, second: str) -> tuple[float, float, float]:
     """Rank correlation of two columns, ranked and centred scenario by scenario, with Fisher's 95 % interval."""
+    agents = agents.dropna(subset=[first, second])
     ranks = agents.groupby("scenario")[[first, second]].rank()
     centred = ranks - ranks.groupby(agents["scenario"]).transform("mean")
     value = centred[first].corr(centred[second])
     half = 1.96 / math.sqrt(len(agents) - agents["scenario"].nunique() - 2)
-    return value, math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half)
+    low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
+    return value, low, high
 
 
 def keep(study: Path) -> None:
@@ -141,8 +146,9 @@ PLAYERS = {
 
 def speed() -> str:
     measured = json.loads((RESULTS / "rl_speed.json").read_text(encoding="utf-8"))
+    quotients = {name: measured[f"{name} / CleanRL"] for name in PLAYERS.values() if name != "CleanRL"}
     rows = [
-        [shown, whole(measured["steps_per_second"][name]), decimal(measured.get(f"{name} / CleanRL", 1.0), 2)]
+        [shown, whole(measured["steps_per_second"][name]), decimal(quotients.get(name, 1.0), 2)]
         for shown, name in PLAYERS.items()
     ]
     return table(["", "decisions a second", "× CleanRL"], rows)

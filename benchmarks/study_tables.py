@@ -88,7 +88,10 @@ def filled(page: Path, script: str, tables: Mapping[str, Callable[[], str]]) -> 
         if begin not in text:
             raise ValueError(f"{page} has no line {begin!r}; add it, and {end!r} below it")
         before, _, rest = text.partition(begin)
-        text = f"{before}{begin}{written()}\n{end}{rest.partition(end)[2]}"
+        old, found, after = rest.partition(end)
+        if not found or ": written by " in old:
+            raise ValueError(f"{page} has no {end!r} below {begin!r}; add it")
+        text = f"{before}{begin}{written()}\n{end}{after}"
     return text
 
 

@@ -68,7 +68,7 @@ MEASURES = {
 def complete(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the seeds that every method has."""
     has = results.groupby("seed")["name"].nunique()
-    kept = results[results["seed"].isin(has[has == has.max()].index)]
+    kept = results[results["seed"].isin(has[has == results["name"].nunique()].index)]
     return kept.assign(insertion_minus_deletion=kept["insertion"] - kept["deletion"])
 
 

@@ -92,9 +92,11 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
 
     shares = {"PPO": np.array([[0.5, 0.6, 0.7]] * 2).T, "CAMAL": np.array([[0.6, 0.8, 1.0]] * 2).T}
     for name, share in shares.items():
-        iqm = statistics.aggregate(share)["iqm"]
+        iqm, mean = (statistics.aggregate(share)[kind] for kind in ("iqm", "mean"))
         expected = f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
         assert cells(page, "All scenarios", RETURN, name)["Normalised return ↑"] == expected
+        expected = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+        assert cells(page, "All scenarios", FAITHFUL, name)["Insertion ↑"] == expected
     better = statistics.probability_of_improvement(shares["CAMAL"], shares["PPO"])
     assert better.value > 0.5
     less = cells(page, "All scenarios", FAITHFUL, "CAMAL", table=1)
@@ -123,7 +125,7 @@ def test_table_beside_the_page_has_every_figure(directory, tmp_path):
     assert set(table["seeds"]) == {"0, 1, 2"}
 
     better = table.loc[("all scenarios", "CAMAL", "Deletion")]
-    assert (better["better"], better["statistic"]) == ("lower", "interquartile mean")
+    assert (better["better"], better["statistic"]) == ("lower", "mean")
     shown = cells(page, "All scenarios", FAITHFUL, "CAMAL")["Deletion ↓"]
     assert f"{better['value']:.3f} [{better['low']:.3f}, {better['high']:.3f}]" == shown
     gain = cells(page, "All scenarios", FAITHFUL, "CAMAL", table=1)["Deletion ↓"]
@@ -186,6 +188,14 @@ def test_agents_evaluated_on_different_numbers_of_episodes_are_refused(directory
     pd.read_csv(path).head(1).to_csv(path, index=False)
     with pytest.raises(InputError, match=r"different numbers of episodes \(.*: 2, runs/basic/CAMAL/seed-1: 1\)"):
         write_agents(directory, tmp_path / "a.md")
+
+
+def test_folder_as_the_name_of_the_page_is_refused(directory, tmp_path):
+    out = tmp_path / "docs"
+    out.mkdir()
+    with pytest.raises(InputError, match="is a folder. Expected the name of a Markdown file"):
+        write_agents(directory, out)
+    assert sorted(tmp_path.iterdir()) == [out, directory]
 
 
 def test_directory_without_agents_is_refused(tmp_path):

@@ -49,6 +49,18 @@ def test_study_does_what_is_missing(tmp_path, monkeypatch):
         run_agent_study(write(tmp_path / "c.yaml", settings={**CONFIG["settings"], "gamma": 0.5}), out)
 
 
+def test_players_that_learn_nothing_play_as_the_agents_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookright.rl.agent_study.RANDOM_EPISODES", 1)
+    played = {"method": "ERM", "targets": ["Cacodemon"]}
+    methods = {"often": played | {"frame_skip": 4}, "seldom": played | {"frame_skip": 20}}
+    table = run_agent_study(write(tmp_path / "a.yaml", methods=methods), tmp_path / "study")
+    assert {*json.loads((tmp_path / "study" / "random.json").read_text())} == {
+        "basic, 4 tics a decision",
+        "basic, 20 tics a decision",
+    }
+    assert table["random_return"].nunique() == 2
+
+
 def test_bad_studies_are_refused(tmp_path):
     with pytest.raises(InputError, match="No file"):
         read_agent_study(tmp_path / "none.yaml")

@@ -139,6 +139,11 @@ def test_finished_run_is_evaluated_anew(own_run):
     assert after["episodes"] == 2
     assert json.loads((own_run / "result.json").read_text()) == after
     assert len(pd.read_csv(own_run / "evaluation" / "episodes.csv")) == 2
+    shifted = own_run / "evaluation" / "shifted.csv"
+    assert "return_dark" in evaluate(own_run, episodes=1, shifts=["dark"])
+    assert shifted.is_file()
+    assert "return_dark" not in evaluate(own_run, episodes=1, shifts=[])
+    assert not shifted.exists()
     agent = load_agent(own_run)
     assert isinstance(agent.classifier, Classifier)
     assert agent.settings.num_steps == 8

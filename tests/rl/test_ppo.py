@@ -11,6 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lookright.classifier import Classifier
 from lookright.errors import InputError
@@ -390,6 +391,9 @@ def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
     with pytest.raises(InputError, match=r"in update 3 .*broken"):
         learn(tmp_path, method=Broken(), total_timesteps=64)
     assert pd.read_csv(tmp_path / "metrics.csv")["step"].tolist() == [16, 32]
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [16, 32]
 
 
 def test_targets_that_are_never_in_sight_are_reported_once(tmp_path):
@@ -405,13 +409,17 @@ def test_targets_that_are_never_in_sight_are_reported_once(tmp_path):
         learn(tmp_path / "unguided", shown=False)
 
 
-def test_bad_settings_are_refused(tmp_path, run, config):
+def test_bad_settings_are_refused(tmp_path, run, config, monkeypatch):
     for wrong, message in (({"scenario": "basik"}, "No scenario 'basik'"), ({"scenery": "basic"}, "scenery")):
         with pytest.raises(InputError, match=message):
             ppo.train({"out": str(tmp_path / "a"), **config, **wrong})
     assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="already holds files"):
         ppo.train({"out": str(run), **config})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="device = 'cuda', which PyTorch does not find here"):
+        ppo.train({"out": str(tmp_path / "a"), **config, "device": "cuda"})
+    assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="is finished"):
         ppo.resume(run)
     with pytest.raises(InputError, match=r"No config\.yaml"):

@@ -41,6 +41,14 @@ def test_film_is_a_video_where_its_name_says_so(own_run):
     assert (green[..., 1] - np.maximum(green[..., 0], green[..., 2]) > 60).sum() > 20
 
 
+def test_film_of_any_number_of_tics_a_decision(own_run):
+    av = pytest.importorskip("av")
+    settings = own_run / "config.yaml"
+    settings.write_text(settings.read_text().replace("frame_skip: null", "frame_skip: 9"))
+    with av.open(str(watch(own_run, own_run / "film.mp4"))) as film:
+        assert float(film.streams.video[0].average_rate) == pytest.approx(35 / 9, rel=1e-3)
+
+
 def test_checkpoint_of_another_agent_is_refused(own_run):
     state = torch.load(own_run / "last.ckpt")
     for policy in ({}, state["policy"] | {"critic.weight": torch.zeros(1, 7)}):

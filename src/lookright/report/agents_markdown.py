@@ -26,7 +26,7 @@ from lookright.report.agents_table import (
     score_matrix,
     within,
 )
-from lookright.report.markdown import DASH, configuration, head
+from lookright.report.markdown import DASH, configuration, head, require_file
 from lookright.report.markdown import table as markdown_table
 from lookright.report.results_table import write_table
 from lookright.rl.watch import SUFFIXES
@@ -44,8 +44,9 @@ def write_agents(directory: Path, out: Path) -> None:
         out: the Markdown file; the table is called as it is, with `-table.csv` at the end.
 
     Raises:
-        InputError: see `read_agents`.
+        InputError: see `read_agents`; or `out` is a folder.
     """
+    require_file(out)
     agents = read_agents(directory)
     table, names = agents.table, agents.names
     figures = agents_table(agents)
@@ -69,10 +70,11 @@ def write_agents(directory: Path, out: Path) -> None:
         )
     parts += [
         "## All scenarios",
-        "Interquartile mean over scenarios and seeds, with 95 % stratified bootstrap intervals. A normalised return of "
-        "0 is random play, ±1 the return of the study's agents that lies farthest from it in the scenario; returns in "
-        "scenarios that look different, and the mean of all training episodes, are on the same scale. A dash: not "
-        "defined in every scenario, or not measured.",
+        "Over scenarios and seeds, with 95 % stratified bootstrap intervals: the interquartile mean of returns, and "
+        "the mean of all else, whose scale differs between scenarios. A normalised return of 0 is random play, ±1 the "
+        "return of the study's agents that lies farthest from it in the scenario; returns in scenarios that look "
+        "different, and those while learning, the mean over updates of the mean of the episodes that ended in each, "
+        "are on the same scale. A dash: not defined in every scenario, or not measured.",
     ]
     for title, group in across(table).items():
         shown = partial(_table, figures, ALL, group)
@@ -87,9 +89,10 @@ def write_agents(directory: Path, out: Path) -> None:
         "Left: share of agents whose normalised return exceeds a threshold, with 95 % intervals. Others: mean return "
         f"of training episodes over {SMOOTHING} updates; line: mean of the seeds, band: their range.",
         "Energy in mask is over the frames that show a target and whose map has a positive value, and so is the mask's "
-        "share of the frame, what a flat map scores. Frames without a map are those, of all that show a target, whose "
-        "map has none; attention gap, pointing game and IoU take it for flat. A constant that is added to all logits "
-        "changes no probability but both curves of the logit; their difference is free of it.",
+        "share of the frame, what a flat map scores; the contrast map has frames of its own. Frames without a map are "
+        "those, of all that show a target, whose map has none; attention gap, pointing game and IoU take it for flat. "
+        "A constant that is added to all logits changes no probability but both curves of the logit; their difference "
+        "is free of it.",
     ]
     for scenario, rows in table.groupby("scenario", sort=False):
         parts += [f"## {scenario}", f"Mean over seeds with the 95 % t interval. {_known(rows)}"]

@@ -18,6 +18,9 @@ from lookright.yaml_file import read_yaml
 NORMALISED = "normalised_"
 """Before the name of a return's column: the same on the scale of the score."""
 
+RETURN = "Return"
+"""The title of the measures that are normalised."""
+
 ALL = "all scenarios"
 """In place of a scenario's name."""
 
@@ -88,20 +91,25 @@ def agents_table(agents: AgentResults) -> pd.DataFrame:
 
     Columns: `study` (its directory's name), `scenario`, the `seeds` that it has there, `method`, `measure` and whether
     `higher` or `lower` is `better`; `value` and its 95 % interval `low` to `high`, by the `statistic`: in a scenario
-    the mean over seeds with a t interval; over all scenarios the interquartile mean over scenarios and seeds with a
-    stratified bootstrap interval, and there the `improvement`, the probability that an agent of the method is better
-    than one of the first method. A value is missing where it is not defined in every scenario.
+    the mean over seeds with a t interval; over all scenarios, with a stratified bootstrap interval, the interquartile
+    mean of normalised returns and the mean of what is on no common scale, where it would leave out whole scenarios; and
+    there the `improvement`, the probability that an agent of the method is better than one of the first method. A value
+    is missing where it is not defined in every scenario.
     """
     table, first = agents.table, agents.names[0]
     lines = []
-    for measure in _flat(across(table)):
-        sign = -1 if measure.higher_is_better is False else 1
-        scores = {name: sign * score_matrix(table, name, measure.name) for name in agents.names}
-        for name, own in scores.items():
-            figures = _figures(statistics.aggregate(sign * own)["iqm"] if _defined(own) else None, ESTIMATE)
-            if name != first and _defined(own) and _defined(scores[first]):
-                figures |= _figures(statistics.probability_of_improvement(own, scores[first]), IMPROVEMENT)
-            lines.append(_about(table, ALL, name, measure, "interquartile mean") | figures)
+    for title, measures in across(table).items():
+        name_of, statistic = ("iqm", "interquartile mean") if title == RETURN else ("mean", "mean")
+        for measure in measures:
+            scores = {name: score_matrix(table, name, measure.name) for name in agents.names}
+            sign = -1 if measure.higher_is_better is False else 1
+            for name, own in scores.items():
+                value = statistics.aggregate(own, names=[name_of])[name_of] if _defined(own) else None
+                figures = _figures(value, ESTIMATE)
+                if name != first and _defined(own) and _defined(scores[first]):
+                    gain = statistics.probability_of_improvement(sign * own, sign * scores[first])
+                    figures |= _figures(gain, IMPROVEMENT)
+                lines.append(_about(table, ALL, name, measure, statistic) | figures)
     for scenario, rows in table.groupby("scenario", sort=False):
         for measure in _flat(within(table)):
             for name in agents.names:
@@ -119,7 +127,7 @@ def across(table: pd.DataFrame) -> dict[str, list[Measure]]:
     ]
     alignment, faithfulness = (measures_of(kind, "curves") for kind in ("alignment", "faithfulness"))
     return {
-        "Return": [score, *others],
+        RETURN: [score, *others],
         "Where they look": [*alignment, *map(of_contrast, alignment)],
         "Whether the maps are faithful": [*faithfulness, GAIN, *map(of_logit, [*faithfulness, GAIN])],
     }
@@ -131,8 +139,8 @@ def within(table: pd.DataFrame) -> dict[str, list[Measure]]:
     returns = [
         replace(score, name=name, label=_words(name).capitalize()) for name in ("return", *_other_returns(table))
     ]
-    of_all, alignment, faithfulness = across(table).items()
-    return dict([(of_all[0], returns), (alignment[0], [*alignment[1], MASK_SHARE, WITHOUT_MAP]), faithfulness])
+    _, alignment, faithfulness = across(table).items()
+    return dict([(RETURN, returns), (alignment[0], [*alignment[1], MASK_SHARE, WITHOUT_MAP]), faithfulness])
 
 
 def with_scores(table: pd.DataFrame) -> pd.DataFrame:

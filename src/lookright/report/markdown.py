@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lookright.errors import InputError
 from lookright.measures import Measure
 
 DASH = "–"
@@ -25,6 +26,18 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def cell(text: str) -> str:
     """Text that ends no cell and no line, and begins no tag."""
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " "))
+
+
+def require_file(out: Path) -> None:
+    """Refuse a folder as the name of a page.
+
+    Raises:
+        InputError: it is one.
+    """
+    if out.is_dir():
+        raise InputError(
+            f"{str(out)!r} is a folder. Expected the name of a Markdown file to write, such as results.md."
+        )
 
 
 def folded(title: str, content: str) -> str:

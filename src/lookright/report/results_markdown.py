@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookright.errors import InputError
 from lookright.replacing import replacing
 from lookright.report.comparison import Section, sections
 from lookright.report.directory import StudyResults, read_results
 from lookright.report.ledger import CAPTION as CAPTION_OF_LEDGER
 from lookright.report.ledger import ledger
-from lookright.report.markdown import DASH, cell, configuration, folded
+from lookright.report.markdown import DASH, cell, configuration, folded, require_file
 from lookright.report.markdown import table as markdown_table
 from lookright.report.number import decimal, p_value
 from lookright.report.results_table import FLOORS, results_table, with_half_width, write_table
@@ -45,10 +44,7 @@ def write_results(directories: Sequence[Path], out: Path) -> None:
         InputError: where a directory is not that of a study, a file in it is not what it should be, or `out` is a
             folder.
     """
-    if out.is_dir():
-        raise InputError(
-            f"{str(out)!r} is a folder. Expected the name of a Markdown file to write, such as results.md."
-        )
+    require_file(out)
     command = shlex.join(["lookright", "results", *map(str, directories), "--out", str(out)])
     table = out.with_name(f"{out.stem}-table.csv")  # not results.csv, which a study's directory has
     parts = ["# Results", f"Written by `{command}`; do not edit by hand.", ABOUT.format(table=table.name)]

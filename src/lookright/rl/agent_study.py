@@ -85,8 +85,8 @@ def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.
     runs = list(grid.runs(out))
     with trusting():  # the user's own study names the same code
         open_directory(config, out, runs, read_settings)
-    _play_at_random(grid, out)
-    _play_scripted(grid, out)
+    _play_at_random(runs, out)
+    _play_scripted(runs, out)
     return do_missing(out, runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
 
 
@@ -109,27 +109,32 @@ def collect_results(runs: list[jsonargparse.Namespace], out: Path) -> pd.DataFra
         path = Path(run.out)
         if is_finished(path):
             result = read_result(path)
-            known = {"random_return": random[run.scenario], "scripted_return": scripted.get(run.scenario, math.nan)}
+            played = _as_played(run)
+            known = {"random_return": random[played], "scripted_return": scripted.get(played, math.nan)}
             rows.append(result | known | {"run": str(path.relative_to(out))})
     return pd.DataFrame(rows)
 
 
-def _play_at_random(grid: AgentStudy, out: Path) -> None:
+def _as_played(run: jsonargparse.Namespace) -> str:
+    """What the return of players that learn nothing depends on."""
+    return run.scenario if run.frame_skip is None else f"{run.scenario}, {run.frame_skip} tics a decision"
+
+
+def _play_at_random(runs: list[jsonargparse.Namespace], out: Path) -> None:
     path = out / "random.json"
     returns = read_json(path) if path.is_file() else {}
-    for scenario in grid.scenarios:
-        if scenario not in returns:
-            targets, skip = (grid.settings.get(name) for name in ("targets", "frame_skip"))
-            episodes, _ = evaluate_policy(None, scenario, RANDOM_EPISODES, targets=targets, skip=skip)
-            returns[scenario] = round(float(episodes["return"].mean()), 6)
+    for run in runs:
+        if (played := _as_played(run)) not in returns:
+            episodes, _ = evaluate_policy(None, run.scenario, RANDOM_EPISODES, targets=run.targets, skip=run.frame_skip)
+            returns[played] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)
 
 
-def _play_scripted(grid: AgentStudy, out: Path) -> None:
+def _play_scripted(runs: list[jsonargparse.Namespace], out: Path) -> None:
     path = out / "scripted.json"
     returns = read_json(path) if path.is_file() else {}
-    for scenario in grid.scenarios:
-        if scenario in PLAYERS and scenario not in returns:
-            episodes = play_scripted(scenario, EVALUATION_SEED, RANDOM_EPISODES, grid.settings.get("frame_skip"))
-            returns[scenario] = round(float(episodes["return"].mean()), 6)
+    for run in runs:
+        if run.scenario in PLAYERS and (played := _as_played(run)) not in returns:
+            episodes = play_scripted(run.scenario, EVALUATION_SEED, RANDOM_EPISODES, run.frame_skip)
+            returns[played] = round(float(episodes["return"].mean()), 6)
             write_json(path, returns)

@@ -1,6 +1,5 @@
 """ViZDoom scenarios that hand out, with every observation, a mask of the objects that matter."""
 
-import math
 import multiprocessing
 import os
 import signal
@@ -161,7 +160,7 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
 
     def step(self, action: int | np.integer) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Press the button of `action` for `skip` tics, or up to the time-out."""
-        left = self.timeout - (self.game.get_episode_time() - self.start) if self.timeout else math.inf
+        left = self.timeout - (self.game.get_episode_time() - self.start)
         pressed = [index == action for index in range(1, len(self.actions))]
         with _reporting():
             reward = self.game.make_action(pressed, min(self.skip, left))

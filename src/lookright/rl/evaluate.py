@@ -271,6 +271,8 @@ def measure(
     }
     for shift in shifts:
         result[f"return_{shift}"] = float(shifted.loc[shifted["shift"] == shift, "return"].mean())
+    if not shifts:
+        (run / "evaluation" / "shifted.csv").unlink(missing_ok=True)
     write_json(run / "result.json", result)
     return result
 

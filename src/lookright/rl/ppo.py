@@ -98,11 +98,12 @@ def train(config: Mapping[str, Any] | jsonargparse.Namespace) -> Path:
     """Train from a dict with the keys of `PPOSettings`, evaluate, and write the run's directory.
 
     Raises:
-        InputError: bad settings, `out` already holds files or is written by another process, or the loss is not
-            finite.
+        InputError: bad settings, a device that is not there, `out` already holds files or is written by another
+            process, or the loss is not finite.
     """
     namespace = config if isinstance(config, jsonargparse.Namespace) else parse_settings(config)
     settings = instantiate(namespace)
+    _device(settings)
     require_empty(settings.out)
     for shift in (None, *settings.shifts):  # complains before anything is written
         DoomEnvironment(settings.scenario, shift=shift, variables=list(settings.shaped), **settings.seen).close()
@@ -148,8 +149,7 @@ def _run(out: Path) -> Path:
 
 
 def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) -> None:
-    best = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(best if settings.device == "auto" else settings.device)
+    device = _device(settings)
     write_json(
         settings.out / "environment.json", environment(PACKAGES, device.type == "cuda") | {"seed": settings.seed}
     )
@@ -169,7 +169,6 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     checkpoint = settings.out / "last.ckpt"
     done, seconds = _take_up(checkpoint, policy, method, optimizer, device)
     log = MetricsLog(settings.out / "metrics.csv", done * settings.batch_size + 1)
-    board = SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1)
 
     # What is played, and by whom. One that plays ahead needs the policy as it was before.
     player = Player(environments, settings, "mask" in method.needs, device)
@@ -178,7 +177,10 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     target_seen = not player.masked or done > 0
 
     updates = range(done + 1, settings.updates + 1)
-    with ThreadPoolExecutor(max_workers=1) as executor:
+    with (
+        SummaryWriter(str(settings.out / "tensorboard"), purge_step=done * settings.batch_size + 1) as board,
+        ThreadPoolExecutor(max_workers=1) as executor,
+    ):
         for update in with_time_left(updates, settings.out.name, len(updates)):
             started = time.perf_counter()
             at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
@@ -287,10 +289,16 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
                 state = {"update": update, "seconds": seconds, "policy": policy.state_dict()}
                 state |= {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
                 write_checkpoint(checkpoint, state)
-    board.close()
     timesteps = settings.updates * settings.batch_size
     facts = {"actions": actions_number, "timesteps": timesteps, "steps_per_second": round(timesteps / seconds, 1)}
     save_model(settings.out / "model.safetensors", classifier.model, facts)
+
+
+def _device(settings: PPOSettings) -> torch.device:
+    there = torch.cuda.is_available()
+    if settings.device == "cuda" and not there:
+        raise InputError("device = 'cuda', which PyTorch does not find here. Use cpu or auto.")
+    return torch.device("cuda" if there and settings.device != "cpu" else "cpu")
 
 
 def _take_up(

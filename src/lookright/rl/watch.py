@@ -82,8 +82,9 @@ def watch(run: Path, out: Path | None = None, episode: int = 0, greedy: bool = F
         draw.text((4, size[0] + 3), caption, fill="black")
         return result
 
+    rate = Fraction(environment.metadata["render_fps"]).limit_denominator(1000)  # PyAV takes no more
     with replacing(out) as draft:
-        write(Film(picture, len(played.action)), Fraction(environment.metadata["render_fps"]), draft)
+        write(Film(picture, len(played.action)), rate, draft)
     return out
 
 

@@ -69,7 +69,12 @@ AGGREGATES: dict[str, Callable[..., np.ndarray]] = {
 
 
 def aggregate(
-    scores: ArrayLike, *, replicates: int = 10_000, confidence: float = 0.95, seed: int = 0
+    scores: ArrayLike,
+    *,
+    names: Sequence[str] = tuple(AGGREGATES),
+    replicates: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
     """IQM, median, mean and optimality gap over environments × runs with stratified bootstrap intervals.
 
@@ -78,12 +83,13 @@ def aggregate(
 
     Args:
         scores: (runs, environments), normalised so that 1 is the optimum; NaN: this run is missing.
+        names: of `AGGREGATES`, those that are wanted.
         replicates: number of bootstrap replicates.
         confidence: coverage of the intervals.
         seed: seed of the resampling.
 
     Returns:
-        One `Estimate` per name in `AGGREGATES`; its interval is NaN where an environment has fewer than two runs.
+        One `Estimate` per name; its interval is NaN where an environment has fewer than two runs.
 
     Raises:
         ValueError: where scores are not a matrix, or a column is all NaN.
@@ -91,7 +97,8 @@ def aggregate(
     columns = _environments(scores)
     count = sum(len(column) for column in columns)
     estimates = {}
-    for name, statistic in AGGREGATES.items():
+    for name in names:
+        statistic = AGGREGATES[name]
         low, high = _stratified_bootstrap(columns, statistic, replicates, confidence, seed)
         estimates[name] = Estimate(float(statistic(*columns)), float(low), float(high), count)
     return estimates
