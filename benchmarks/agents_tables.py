@@ -11,12 +11,13 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import study_tables
-from study_tables import DOCS, FIGURES
+from study_tables import DOCS, FIGURES, lines_of
 
 from lookright.report.markdown import DASH, table
 from lookright.report.number import decimal
@@ -79,6 +80,25 @@ def study() -> str:
         "insertion − deletion": estimate("Insertion − deletion"),
     }
     return study_tables.study_table("rl", {name.removeprefix("PPO + "): name for name in GUIDED}, columns)
+
+
+def longer() -> str:
+    """The same in three times as many decisions."""
+    centre = partial(estimate, scenario="defend_the_center")
+    columns = {
+        "return": centre("Return", shown=tenths),
+        "other textures": centre("Return, textures", shown=tenths),
+        "dark": centre("Return, dark", shown=tenths),
+        "other skins": centre("Return, skins", shown=tenths),
+        "energy in mask (contrast map)": centre("Energy in mask (contrast)"),
+        "insertion − deletion": centre("Insertion − deletion"),
+    }
+    rows = [
+        [name.removeprefix("PPO + "), f"{decisions:,}", *study_tables.row(lines_of(study, name), columns)]
+        for study, decisions in (("rl", 81_920), ("rl_long", 245_760))
+        for name in ("PPO", "PPO + CAMAL, contrast")
+    ]
+    return table(["", "decisions", *columns], rows)
 
 
 def scores() -> str:
@@ -170,6 +190,7 @@ PAGES = {
         "scores": scores,
         "study": study,
         "looks and shift": looks_and_shift,
+        "longer": longer,
         "speed": speed,
         "learning": learning,
     }
