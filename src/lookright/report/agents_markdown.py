@@ -54,7 +54,7 @@ def write_agents(directory: Path, out: Path) -> None:
     figure = out.with_suffix(".svg")
     _draw(agents, figure)
     parts = [
-        "# Agents",
+        f"# Agents: {directory.name}",
         f"Written by `lookright rl results {directory} --out {out}`; do not edit by hand. "
         f"[All figures]({out.stem}-table.csv).",
         f"{len(table)} agents, {table['timesteps'].max():,} decisions each, {table['seed'].nunique()} seeds. Each was "
