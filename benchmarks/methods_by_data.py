@@ -102,12 +102,14 @@ class Column:
 
 
 BESTIARY = tuple(map(Source, ("fair_contest", "without_masks", "align_bestiary", "sage_cnn")))
+OPEN = (Source("fair_open", "OpenSet"), Source("sage_cnn", "OpenSet"))
 TINY = (Source("real_images", "Boxes"), Source("sage_cnn", "tiny_imagenet20"))
 COLUMNS = (
     Column("bestiary_shortcut, conflicting", "conflicting", BESTIARY),
     Column("bestiary_shortcut, conflicting, tuned", "conflicting", (Source("tuned_contest"),)),
     Column("bestiary_shortcut, unseen levels", "unseen", BESTIARY),
-    Column("bestiary, unknown creatures (AUROC)", "unknown", (Source("sage_cnn", "OpenSet"),), "AUROC"),
+    Column("bestiary, test", "test", OPEN),
+    Column("bestiary, unknown creatures (AUROC)", "unknown", OPEN, "AUROC"),
     Column(
         "pets3_spurious, conflicting",
         "test_conflict",

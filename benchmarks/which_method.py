@@ -131,6 +131,19 @@ def photographs() -> str:
     return study_table("fair_photographs", CONTENDERS, columns)
 
 
+def unknown() -> str:
+    columns = {
+        "seeds": seeds,
+        "epochs": epochs,
+        "accuracy, known creatures": mean("Accuracy", "test"),
+        "against plain training": against_plain("Accuracy", "test"),
+        "attention on evidence": mean(ATTENTION, "test"),
+        "AUROC, unknown creatures": mean("AUROC", "unknown"),
+        "AUROC against plain training": against_plain("AUROC", "unknown"),
+    }
+    return study_table("fair_open", CONTENDERS, columns)
+
+
 def real_images() -> str:
     columns = {
         "seeds": seeds,
@@ -258,6 +271,7 @@ PAGES = {
         "fair contest": fair_contest,
         "tuned": tuned,
         "photographs": photographs,
+        "unknown": unknown,
         "real images": real_images,
         "bad masks": bad_masks,
         "few masks": few_masks,
