@@ -158,6 +158,8 @@ PLAYERS = {
     "`precision: bf16`, `play_ahead: true`": "lookright, fast",
     "the same with CAMAL": "lookright + CAMAL, fast",
     "the same with `network: small`, without CAMAL": "lookright, fast, small network",
+    "… with CAMAL": "lookright + CAMAL, fast, small network",
+    "… without CAMAL, at `size: 64`": "lookright, fast, small network, 64 × 64",
 }
 """Shown name to name in rl_speed.json."""
 
