@@ -113,7 +113,11 @@ COLUMNS = (
     Column(
         "pets3_spurious, conflicting",
         "test_conflict",
-        (Source("fair_photographs", "GivenSplits"), Source("pets3_spurious", "GivenSplits")),
+        (
+            Source("fair_photographs", "GivenSplits"),
+            Source("photographs_without_masks", "GivenSplits"),
+            Source("pets3_spurious", "GivenSplits"),
+        ),
     ),
     Column("busi_part, test", "test", (Source("real_images", "Ultrasound"),)),
     Column("osie_gaze, test", "test", (Source("real_images", "Gaze"), Source("sage_cnn", "osie_gaze"))),
