@@ -35,7 +35,9 @@ def test_pages_have_the_figures_of_the_committed_tables(script, monkeypatch):
         assert study_tables.filled(page, f"{script}.py", tables) == text, f"run python benchmarks/{script}.py"
         kept = re.sub(r"<!-- [\w ]+: written by .+? -->.*?<!-- end -->", "", text, flags=re.DOTALL)
         if page.parent.name == "docs":  # costs in the README: tests/methods/test_index.py
-            assert not re.findall(r"^\|.*\| [−+]?\d", kept, re.MULTILINE), "a table whose figures no command writes"
+            # Words in the tables of rl.md have digits, so that there only what begins a cell is a figure.
+            figure = r"^\|.*\| [−+]?\d" if page.name == "rl.md" else r"^\|.*\d"
+            assert not re.findall(figure, kept, re.MULTILINE), "a table whose figures no command writes"
 
 
 def test_a_page_whose_marks_are_not_whole_stays_as_it_is(tmp_path, monkeypatch):

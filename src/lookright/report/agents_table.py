@@ -10,7 +10,7 @@ import pandas as pd
 from lookright import statistics
 from lookright.errors import InputError
 from lookright.measures import LOGIT, MEASURES, Measure, measures_of, of_contrast, of_logit
-from lookright.report.results_table import as_written
+from lookright.report.results_table import as_written, better
 from lookright.rl.agent_study import collect_results, read_agent_study
 from lookright.trust import require_trusted
 from lookright.yaml_file import read_yaml
@@ -196,7 +196,7 @@ def _about(rows: pd.DataFrame, scenario: str, name: str, measure: Measure, stati
         "seeds": ", ".join(map(str, sorted(rows["seed"].unique()))),
         "method": name,
         "measure": measure.label,
-        "better": {True: "higher", False: "lower", None: ""}[measure.higher_is_better],
+        "better": better(measure),
         "statistic": statistic,
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lookright.errors import InputError, require_one_of
-from lookright.measures import FLAT, RANDOM
+from lookright.measures import FLAT, RANDOM, Measure
 from lookright.replacing import replacing
 from lookright.report.comparison import Score, Section, sections
 from lookright.report.directory import StudyResults
@@ -68,6 +68,11 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
                 raise InputError("Parquet needs a package; install it with pip install pyarrow.") from error
 
 
+def better(measure: Measure) -> str:
+    """Which figures of a measure are better: `higher`, `lower`, or empty."""
+    return {True: "higher", False: "lower", None: ""}[measure.higher_is_better]
+
+
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
     """Methods of splits as rows, measures as columns."""
     shown = [with_half_width(*figures) for figures in table[["mean", "half_width"]].itertuples(index=False)]
@@ -94,7 +99,7 @@ def _lines(section: Section, split: str) -> list[dict[str, object]]:
             "model": section.model,
             "split": split,
             "measure": measure.label,
-            "better": {True: "higher", False: "lower", None: ""}[measure.higher_is_better],
+            "better": better(measure),
         }
         scores = {score.name: score for score in section.scores(split, column)}
         for name in section.names:

@@ -1,7 +1,7 @@
 """A grid of agents: scenarios × seeds × methods."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.
     runs = list(grid.runs(out))
     with trusting():  # the user's own study names the same code
         open_directory(config, out, runs, read_settings)
-    _play_at_random(runs, out)
-    _play_scripted(runs, out)
+    _play(runs, out / "random.json", _at_random)
+    _play([run for run in runs if run.scenario in PLAYERS], out / "scripted.json", _by_rules)
     return do_missing(out, runs, finish_run, lambda: write_table(collect_results(runs, out), out), jobs=jobs)
 
 
@@ -120,21 +120,20 @@ def _as_played(run: jsonargparse.Namespace) -> str:
     return run.scenario if run.frame_skip is None else f"{run.scenario}, {run.frame_skip} tics a decision"
 
 
-def _play_at_random(runs: list[jsonargparse.Namespace], out: Path) -> None:
-    path = out / "random.json"
+def _play(
+    runs: list[jsonargparse.Namespace], path: Path, player: Callable[[jsonargparse.Namespace], pd.DataFrame]
+) -> None:
+    """Keep in a file what a player that learns nothing returns as each run plays."""
     returns = read_json(path) if path.is_file() else {}
     for run in runs:
         if (played := _as_played(run)) not in returns:
-            episodes, _ = evaluate_policy(None, run.scenario, RANDOM_EPISODES, targets=run.targets, skip=run.frame_skip)
-            returns[played] = round(float(episodes["return"].mean()), 6)
+            returns[played] = round(float(player(run)["return"].mean()), 6)
             write_json(path, returns)
 
 
-def _play_scripted(runs: list[jsonargparse.Namespace], out: Path) -> None:
-    path = out / "scripted.json"
-    returns = read_json(path) if path.is_file() else {}
-    for run in runs:
-        if run.scenario in PLAYERS and (played := _as_played(run)) not in returns:
-            episodes = play_scripted(run.scenario, EVALUATION_SEED, RANDOM_EPISODES, run.frame_skip)
-            returns[played] = round(float(episodes["return"].mean()), 6)
-            write_json(path, returns)
+def _at_random(run: jsonargparse.Namespace) -> pd.DataFrame:
+    return evaluate_policy(None, run.scenario, RANDOM_EPISODES, targets=run.targets, skip=run.frame_skip)[0]
+
+
+def _by_rules(run: jsonargparse.Namespace) -> pd.DataFrame:
+    return play_scripted(run.scenario, EVALUATION_SEED, RANDOM_EPISODES, run.frame_skip)
