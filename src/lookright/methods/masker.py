@@ -1,5 +1,7 @@
 """Networks that make masks: soft ones from an image, logits of one from features."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -67,6 +69,57 @@ class UNetMasker(nn.Module):
             finer = scales.pop()
             features = block(torch.cat([functional.interpolate(features, finer.shape[2:], mode="bilinear"), finer], 1))
         return _mask(self.last(features), image)
+
+
+class FeatureMasker(nn.Module):
+    """Makes masks from what a trained model sees at each of its scales, joined from coarse to fine.
+
+    Each scale is brought to the same channels by a 1 × 1 convolution and added to the enlarged coarser one, then comes
+    a 3 × 3 convolution, GroupNorm and ReLU. Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017
+    (arXiv 1612.03144).
+
+    Args:
+        model: of timm, one with `forward_intermediates`; it learns, and stays in eval mode.
+        image: one as it will see, to tell the scales from.
+        channels: of each joined scale.
+
+    Raises:
+        InputError: the model has no `forward_intermediates`.
+    """
+
+    def __init__(self, model: nn.Module, image: Float[Tensor, "B C H W"], channels: int = 64) -> None:
+        super().__init__()
+        if not hasattr(model, "forward_intermediates"):
+            raise InputError(
+                f"{type(model).__name__} has no forward_intermediates; expected a model of timm that has, as resnet18."
+            )
+        self.model: Any = model.eval()
+        with torch.no_grad():
+            scales = self._scales(image)
+        self.sideways = nn.ModuleList([nn.Conv2d(scale.shape[1], channels, 1) for scale in scales])
+        self.up = nn.ModuleList([_block(channels, channels) for _ in scales])
+        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def train(self, mode: bool = True) -> "FeatureMasker":
+        """Learn or not; the model stays in eval mode, so that its normalisation and dropout do."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def _scales(self, image: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        scales = self.model.forward_intermediates(image, intermediates_only=True)
+        return list({scale.shape[2:]: scale for scale in scales}.values())  # the deepest of each size
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+        """A mask in (0, 1) of the image's size."""
+        joined: Tensor | None = None
+        layers = list(zip(self._scales(image), self.sideways, self.up, strict=True))
+        for scale, sideways, block in reversed(layers):
+            finer = sideways(scale)
+            if joined is not None:
+                finer = finer + functional.interpolate(joined, finer.shape[2:], mode="bilinear")
+            joined = block(finer)
+        return _mask(self.last(joined), image)
 
 
 def _mask(logit: Float[Tensor, "B 1 h w"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
