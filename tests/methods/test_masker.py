@@ -43,6 +43,9 @@ def test_of_several_scales_of_a_size_the_deepest_is_taken():
     assert all(parameter.grad is not None for parameter in vit.blocks[-1].parameters())
 
 
-def test_a_model_without_scales_is_refused():
+def test_a_model_without_scales_or_for_other_images_is_refused():
+    vit = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    with pytest.raises(InputError, match="VisionTransformer sees nothing in images of 32 by 32 pixels.*224"):
+        FeatureMasker(vit, torch.zeros(1, 3, 32, 32))
     with pytest.raises(InputError, match="Linear has no forward_intermediates"):
         FeatureMasker(torch.nn.Linear(3, 2), torch.zeros(1, 3, 4, 4))

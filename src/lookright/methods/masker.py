@@ -84,7 +84,7 @@ class FeatureMasker(nn.Module):
         channels: of each joined scale.
 
     Raises:
-        InputError: the model has no `forward_intermediates`.
+        InputError: the model has no `forward_intermediates`, or does not take such images.
     """
 
     def __init__(self, model: nn.Module, image: Float[Tensor, "B C H W"], channels: int = 64) -> None:
@@ -94,8 +94,15 @@ class FeatureMasker(nn.Module):
                 f"{type(model).__name__} has no forward_intermediates; expected a model of timm that has, as resnet18."
             )
         self.model: Any = model.eval()
-        with torch.no_grad():
-            scales = self._scales(image)
+        try:
+            with torch.no_grad():
+                scales = self._scales(image)
+        except Exception as error:  # whatever a model makes of images that it does not expect
+            height, width = image.shape[2:]
+            raise InputError(
+                f"{type(model).__name__} sees nothing in images of {height} by {width} pixels: {error} Expected "
+                "images of the size that the model is made for."
+            ) from error
         self.sideways = nn.ModuleList([nn.Conv2d(scale.shape[1], channels, 1) for scale in scales])
         self.up = nn.ModuleList([_block(channels, channels) for _ in scales])
         self.last = nn.Conv2d(channels, 1, 3, padding=1)
