@@ -146,7 +146,9 @@ def keep(study: Path) -> None:
     found = read_agents(study).table
     returns = [column for column in found.columns if column.startswith("return")]
     looks = ["contrast_energy_in_mask", "contrast_pointing_game", "insertion_minus_deletion"]
-    found[["scenario", "name", "seed", *returns, *looks]].to_csv(AGENTS, index=False, float_format="%.6g")
+    environments = [json.loads((study / run / "environment.json").read_text(encoding="utf-8")) for run in found["run"]]
+    found["device"] = [environment["device"] for environment in environments]
+    found[["scenario", "name", "seed", *returns, *looks, "device"]].to_csv(AGENTS, index=False, float_format="%.6g")
 
 
 PLAYERS = {
