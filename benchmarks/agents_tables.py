@@ -71,6 +71,7 @@ def settings() -> str:
 
 def study() -> str:
     columns = {
+        "seeds": study_tables.seeds,
         "normalised return": estimate("Normalised return"),
         "while learning": estimate("Normalised return, while learning"),
         "other textures": estimate("Normalised return, textures"),
@@ -86,6 +87,7 @@ def longer() -> str:
     """The same in three times as many decisions."""
     centre = partial(estimate, scenario="defend_the_center")
     columns = {
+        "seeds": study_tables.seeds,
         "return": centre("Return", shown=tenths),
         "other textures": centre("Return, textures", shown=tenths),
         "dark": centre("Return, dark", shown=tenths),
