@@ -20,7 +20,7 @@ from lookright.training.explanation import explain_images
 from lookright.training.open_set import open_set_summary, training_class_means
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, train
-from lookright.training.run_data import load_data
+from lookright.training.run_data import RunData, load_data
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +395,16 @@ def test_what_is_asked_by_name_is_measured_with_what_the_run_says(run, squares):
         found.update(map, batch["mask"], batch["mask_weight"])
     assert summary["pixel_average_precision"] == pytest.approx(found.compute().item(), abs=1e-4)
     assert {f"{prefix}pixel_average_precision" for prefix in ("contrast_", "flat_", "random_")} <= set(summary)
+
+
+def test_some_batches_may_have_no_mask(run, squares, monkeypatch):
+    data = load_data(squares, run.settings.protocol, 0, splits=["test"], classes=run.classes)
+    whole = evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness="none").table
+    loader = RunData.loader
+    monkeypatch.setattr(RunData, "loader", lambda self, split, preprocessing: loader(self, split, preprocessing, 1))
+    alone = evaluate_split(run.classifier, data, "test", run.preprocessing, faithfulness="none").table
+    assert (whole["mask_weight"] == 0).any()
+    pd.testing.assert_series_equal(alone["evidence_accuracy"], whole["evidence_accuracy"])
 
 
 def test_random_maps_are_a_floor_beside_the_flat_one(run, squares):

@@ -103,7 +103,8 @@ def evaluate_split(
     of_split = _of_split(data, rows, faithfulness, further, device)
     alignment, over_images = _of_alignment(faithfulness, further, device)
     of_curves = _functions("faithfulness", faithfulness, further)
-    of_evidence = _of_evidence(preprocessing, faithfulness, further, evidence)
+    has_evidence = ((rows["mask_weight"] > 0) & rows["label"].isin(data.classes)).any()
+    of_evidence = _of_evidence(preprocessing, faithfulness, further, evidence) if has_evidence else {}
     generator = torch.Generator().manual_seed(GALLERY_SEED)
     of_random_maps = torch.Generator().manual_seed(GALLERY_SEED)
     options: dict[str, Any] = {"steps": steps, "budget": budget, "explain": partial(explain_class, map=map)}
@@ -149,18 +150,20 @@ def evaluate_split(
                     points = metrics.auc(points)
                 values[name] = _spread(_one_each(name, points, int(subset.sum())), subset)
             masked = known & (batch["mask_weight"] > 0)
-            if masked.any():
-                shown: dict[str, Any] = {
-                    key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
-                }
-                shown["generator"] = generator
-                for name, measure in of_evidence.items():
-                    takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
-                    given = {key: value for key, value in shown.items() if key in takes}
-                    if isinstance(measure, Metric):
-                        measure.update(classifier, **given)
-                    else:
-                        values[name] = _spread(_one_each(name, measure(classifier, **given), int(masked.sum())), masked)
+            shown: dict[str, Any] = {
+                key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
+            }
+            shown["generator"] = generator
+            for name, measure in of_evidence.items():
+                takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
+                given = {key: value for key, value in shown.items() if key in takes}
+                if not isinstance(measure, Metric):
+                    values[name] = torch.full(masked.shape, torch.nan, device=device)
+                    if masked.any():
+                        one_each = _one_each(name, measure(classifier, **given), int(masked.sum()))
+                        values[name] = _spread(one_each, masked)
+                elif masked.any():
+                    measure.update(classifier, **given)
             floors = {
                 prefix + name: _alignment(name, function, maps_of[prefix], batch)
                 for name, function in alignment.items()
