@@ -121,8 +121,16 @@ COLUMNS = (
     ),
     Column("busi_part, test", "test", (Source("real_images", "Ultrasound"),)),
     Column("osie_gaze, test", "test", (Source("real_images", "Gaze"), Source("sage_cnn", "osie_gaze"))),
-    Column("pacs, photos held out", "out_of_distribution", (Source("align_pacs", "without photo"),)),
-    Column("pacs, paintings held out", "out_of_distribution", (Source("align_pacs", "without art_painting"),)),
+    Column(
+        "pacs, photos held out",
+        "out_of_distribution",
+        (Source("fair_pacs", "without photo"), Source("align_pacs", "without photo")),
+    ),
+    Column(
+        "pacs, paintings held out",
+        "out_of_distribution",
+        (Source("align_pacs", "without art_painting"),),
+    ),
     Column("tiny_imagenet20, test", "test", TINY),
     Column("tiny_imagenet20, unknown classes (AUROC)", "unknown", TINY, "AUROC"),
 )
