@@ -144,12 +144,12 @@ def within_scenarios(agents: pd.DataFrame, first: str, second: str) -> tuple[flo
 def keep(study: Path) -> None:
     """What the tables need of each agent."""
     from lookright.report.agents_table import read_agents
+    from lookright.run_directory import read_json
 
     found = read_agents(study).table
     returns = [column for column in found.columns if column.startswith("return")]
     looks = ["contrast_energy_in_mask", "contrast_pointing_game", "insertion_minus_deletion"]
-    environments = [json.loads((study / run / "environment.json").read_text(encoding="utf-8")) for run in found["run"]]
-    found["device"] = [environment["device"] for environment in environments]
+    found["device"] = [read_json(study / run / "environment.json", ["device"])["device"] for run in found["run"]]
     found[["scenario", "name", "seed", *returns, *looks, "device"]].to_csv(AGENTS, index=False, float_format="%.6g")
 
 

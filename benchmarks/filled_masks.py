@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace, seed: int) -> pd.DataFrame:
     settings = settings_of(arguments.study, seed, arguments.share)
     few, filled = arguments.out / f"few-{seed}", arguments.out / f"filled-{seed}"
     settings.data, settings.out = arguments.data, arguments.out / f"run-{seed}"
-    told = {"study": arguments.study, "share": arguments.share, "made by": "", "seed": seed}
+    told = {"study": arguments.study, "share": arguments.share, "made by": "given", "seed": seed}
     if not arguments.given:
         with_few_masks(arguments.data, settings, few)
         start = time.perf_counter()

@@ -126,11 +126,7 @@ COLUMNS = (
         "out_of_distribution",
         (Source("fair_pacs", "without photo"), Source("align_pacs", "without photo")),
     ),
-    Column(
-        "pacs, paintings held out",
-        "out_of_distribution",
-        (Source("align_pacs", "without art_painting"),),
-    ),
+    Column("pacs, paintings held out", "out_of_distribution", (Source("align_pacs", "without art_painting"),)),
     Column("tiny_imagenet20, test", "test", TINY),
     Column("tiny_imagenet20, unknown classes (AUROC)", "unknown", TINY, "AUROC"),
 )

@@ -91,6 +91,7 @@ def test_loss_is_cross_entropy_and_tversky_over_what_is_known():
                 wrong += m * o
         tversky.append(1 - (shared + 0.5) / (shared + 0.7 * missed + 0.3 * wrong + 0.5))
     assert mask_loss(mask, inside, outside).item() == pytest.approx(entropy / count + np.mean(tversky))
+    assert mask_loss(inside, inside, 1 - inside) < mask_loss(mask, inside, 1 - inside)
 
 
 def test_a_mask_that_is_too_small_costs_more_than_one_that_is_too_wide():
