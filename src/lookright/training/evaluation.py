@@ -150,20 +150,20 @@ def evaluate_split(
                     points = metrics.auc(points)
                 values[name] = _spread(_one_each(name, points, int(subset.sum())), subset)
             masked = known & (batch["mask_weight"] > 0)
-            shown: dict[str, Any] = {
-                key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
-            }
-            shown["generator"] = generator
-            for name, measure in of_evidence.items():
-                takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
-                given = {key: value for key, value in shown.items() if key in takes}
-                if not isinstance(measure, Metric):
-                    values[name] = torch.full(masked.shape, torch.nan, device=device)
-                    if masked.any():
-                        one_each = _one_each(name, measure(classifier, **given), int(masked.sum()))
-                        values[name] = _spread(one_each, masked)
-                elif masked.any():
-                    measure.update(classifier, **given)
+            per_image = [name for name, measure in of_evidence.items() if not isinstance(measure, Metric)]
+            values |= {name: torch.full(masked.shape, torch.nan, device=device) for name in per_image}
+            if masked.any():
+                shown: dict[str, Any] = {
+                    key: batch[key][masked] for key in ("image", "mask", "label", "ignore") if key in batch
+                }
+                shown["generator"] = generator
+                for name, measure in of_evidence.items():
+                    takes = inspect.signature(measure.update if isinstance(measure, Metric) else measure).parameters
+                    given = {key: value for key, value in shown.items() if key in takes}
+                    if isinstance(measure, Metric):
+                        measure.update(classifier, **given)
+                    else:
+                        values[name] = _spread(_one_each(name, measure(classifier, **given), int(masked.sum())), masked)
             floors = {
                 prefix + name: _alignment(name, function, maps_of[prefix], batch)
                 for name, function in alignment.items()
