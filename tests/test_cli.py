@@ -10,6 +10,8 @@ from PIL import Image
 from lookright.cli import main
 from lookright.cli.completion import ZSH, completion_script
 from lookright.cli.main import COMMANDS
+from lookright.data.image_folders import unlisted_images
+from lookright.data.table import read_table
 
 
 def train_arguments(data, out, *more):
@@ -54,6 +56,16 @@ def test_report_of_a_run(run, capsys):
 def test_contact_sheet(own_squares):
     assert main(["data", "sheet", str(own_squares)]) == 0
     assert (own_squares / "contact_sheet.png").is_file()
+    assert unlisted_images(own_squares, read_table(own_squares)) == []
+
+
+def test_contact_sheet_is_no_image_of_the_folder_that_it_shows(tmp_path):
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    assert main(["data", "index", str(tmp_path)]) == 0
+    assert main(["data", "sheet", str(tmp_path)]) == 0
+    assert main(["data", "index", str(tmp_path)]) == 0
+    assert read_table(tmp_path)["image"].tolist() == ["a.png", "b.png"]
 
 
 def test_help_does_not_wait_for_what_takes_long():

@@ -41,8 +41,9 @@ def sheet(folder: Path, out: Path | None = None) -> None:
         out: the file to write; by default contact_sheet.png in the folder.
     """
     from lookright.data.contact_sheet import contact_sheet
+    from lookright.data.image_folders import CONTACT_SHEET
 
-    out = out or folder / "contact_sheet.png"
+    out = out or folder / CONTACT_SHEET
     contact_sheet(folder, out)
     print(out)
 

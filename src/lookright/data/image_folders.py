@@ -16,6 +16,8 @@ from lookright.replacing import replacing
 
 LAYOUTS = "domain/class/image, split/class/image or class/image"
 MOST_TOLD = 10
+CONTACT_SHEET = "contact_sheet.png"
+"""A picture of a folder that `lookright data sheet` writes into it: no image of its data."""
 VLCS_URL = "https://drive.google.com/uc?id=1skwblH1_okBwxWxmRsp9_qi15hyPpxg8"
 VLCS_MD5 = "8870171eba660927d9668f4e515928e4"
 
@@ -135,7 +137,9 @@ def _images_in(folder: Path) -> list[Path]:
     return [
         path
         for path in found
-        if path.suffix.lower() in IMG_EXTENSIONS and not any(part.startswith(".") for part in path.parts)
+        if path.suffix.lower() in IMG_EXTENSIONS
+        and not any(part.startswith(".") for part in path.parts)
+        and path != Path(CONTACT_SHEET)
     ]
 
 
