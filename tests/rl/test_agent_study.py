@@ -30,6 +30,16 @@ def test_runs_go_seed_by_seed(tmp_path):
     assert len({run.out for run in runs}) == 8
 
 
+def test_a_run_is_listed_once_and_shares_its_directory_with_no_other(tmp_path):
+    twice = read_agent_study(write(tmp_path / "a.yaml", scenarios=["basic", "take_cover", "basic"]))
+    assert [run.scenario for run in twice.runs(tmp_path)] == ["basic", "basic", "take_cover", "take_cover"]
+    alike = read_agent_study(write(tmp_path / "b.yaml", scenarios=["a/maze.cfg", "b/maze.cfg"]))
+    with pytest.raises(InputError, match="would share the directory '.*/runs/maze/PPO/seed-0'"):
+        alike.runs(tmp_path)
+    with pytest.raises(InputError, match="asks for no run"):
+        read_agent_study(write(tmp_path / "c.yaml", scenarios=[])).runs(tmp_path)
+
+
 def test_study_does_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("lookright.rl.agent_study.RANDOM_EPISODES", 1)
     out = tmp_path / "study"

@@ -188,6 +188,9 @@ def test_a_bug_in_one_run_does_not_stop_the_others(config, tmp_path, monkeypatch
         ("methods: {ERM: ERM}\nseeds: [0]", "methods: ERM: 'ERM' in"),
         ("methods: 3\nseeds: [0]", "methods: 3 in .*expected a list of names"),
         ("methods: [ERM]\nseeds: [0]\nsettings: 3", "settings: 3 in"),
+        ("methods: [ERM]\nseeds: [1, 0, 1]", r"seeds: \[1, 0, 1\] in .*expected each once"),
+        ("methods: [ERM]\nseeds: [0]\ncandidates: {ERM: {a: [1]}}", r"candidates: ERM: a: \[1\] in"),
+        ("methods: [ERM]\nseeds: [0]\ncandidates: {ERM: 3}", "candidates: ERM: 3 in .*expected a list of names"),
     ],
 )
 def test_a_study_of_other_types_is_refused_in_a_sentence(tmp_path, text, message):
@@ -349,12 +352,28 @@ def test_studies_that_cannot_choose(selection, tmp_path, change, message):
         list(read_study(selection).runs(tmp_path))
 
 
+def test_a_method_without_candidates_is_its_own_only_one_and_names_may_be_numbers(selection, tmp_path):
+    content = yaml.safe_load(selection.read_text())
+    content["methods"] = ["ERM", "CAMAL", "CARE"]
+    content["candidates"] = {"ERM": {1: {"lr": 0.03}, 2: None}, "CAMAL": None}
+    selection.write_text(yaml.safe_dump(content))
+    names = [run.settings.name for run in read_study(selection).runs(tmp_path) if run.protocol == "oil"]
+    assert names == ["ERM, 1", "ERM, 2", "CAMAL", "CARE"]
+
+
+def test_a_study_of_no_run_is_refused(tmp_path):
+    (tmp_path / "study.yaml").write_text("methods: []\nseeds: [0]\nsettings: {data: d}")
+    with pytest.raises(InputError, match="asks for no run"):
+        run_study(tmp_path / "study.yaml", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_runs_of_different_settings_share_no_directory(selection, tmp_path):
     content = yaml.safe_load(selection.read_text())
     content["protocols"]["photo"]["epochs"] = 7
     selection.write_text(yaml.safe_dump(content))
     with pytest.raises(
-        InputError, match=r"would share the directory 'runs/cross-validation/oil-and-photo-\w+/ERM/fast/"
+        InputError, match=r"would share the directory '.*/runs/cross-validation/oil-and-photo-\w+/ERM/fast/"
     ):
         run_study(selection, tmp_path / "out")
 

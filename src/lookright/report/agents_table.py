@@ -74,7 +74,7 @@ def read_agents(directory: Path) -> AgentResults:
     require_trusted(read_yaml(directory / "study.yaml"), directory / "study.yaml")
     grid = read_agent_study(directory / "study.yaml")
     names = list(grid.methods)
-    runs = list(grid.runs(directory))
+    runs = grid.runs(directory)
     table = _comparable(collect_results(runs, directory), names, directory)
     table["return_while_learning"] = [learning(directory / run).mean() for run in table["run"]]
     table = with_scores(table)

@@ -1,8 +1,9 @@
 """A grid of agents: scenarios × seeds × methods."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lookright.rl.ppo import resume, train
 from lookright.rl.scripted import PLAYERS, play_scripted
 from lookright.run_directory import read_json, write_json
 from lookright.study.config import run_path
-from lookright.study.grid import do_missing, open_directory, read_grid, require_few_runs, write_table
+from lookright.study.grid import do_missing, each_once, open_directory, read_grid, require_few_runs, write_table
 from lookright.study.status import is_finished
 from lookright.trust import trusting
 
@@ -40,19 +41,19 @@ class AgentStudy:
     seeds: list[int]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def runs(self, out: Path) -> Iterator[jsonargparse.Namespace]:
+    def runs(self, out: Path) -> list[jsonargparse.Namespace]:
         """The settings of all runs, seed by seed, so that an unfinished study has whole comparisons.
 
         Raises:
-            InputError: settings that no run accepts.
+            InputError: settings that no run accepts, or files of scenarios that have one name.
         """
         require_few_runs(len(self.seeds), len(self.scenarios), len(self.methods))
-        for seed in self.seeds:
-            for scenario in self.scenarios:
-                for name, overrides in self.methods.items():
-                    directory = out / run_path(out, Path(scenario).stem, name, f"seed-{seed}")
-                    config = {"method": name, "name": name, **self.settings, **overrides}
-                    yield parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
+        return each_once(self._settings(out, *run) for run in product(self.seeds, self.scenarios, self.methods))
+
+    def _settings(self, out: Path, seed: int, scenario: str, name: str) -> jsonargparse.Namespace:
+        directory = out / run_path(out, Path(scenario).stem, name, f"seed-{seed}")
+        config = {"method": name, "name": name, **self.settings, **self.methods[name]}
+        return parse_settings(config | {"scenario": scenario, "seed": seed, "out": str(directory)})
 
 
 def read_agent_study(path: Path) -> AgentStudy:
@@ -82,7 +83,7 @@ def run_agent_study(config: Path, out: Path | None = None, jobs: int = 1) -> pd.
     """
     out = out or Path("runs", config.stem)
     grid = read_agent_study(config)
-    runs = list(grid.runs(out))
+    runs = grid.runs(out)
     with trusting():  # the user's own study names the same code
         open_directory(config, out, runs, read_settings)
     _play(runs, out / "random.json", _at_random)

@@ -80,9 +80,9 @@ class Study:
         if self.cross_validation and not candidates:
             raise InputError("cross_validation chooses among candidates; add the key 'candidates' or 'search'.")
         of_methods = [
-            (method, candidate, of_candidate or {})
+            (method, candidate, of_candidate)
             for method in self.methods
-            for candidate, of_candidate in candidates.get(method, {"": {}}).items()
+            for candidate, of_candidate in (candidates.get(method) or {"": {}}).items()
         ]
         require_few_runs(len(self.seeds), len(self.protocols), len(self.models) or 1, len(of_methods))
         for seed, (protocol, of_protocol), (model, of_model) in product(
@@ -144,7 +144,7 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: no such file, no YAML, or keys that are missing or unknown.
     """
-    return read_grid(path, Study, ("methods", "protocols", "models", "candidates"))
+    return read_grid(path, Study, ("methods", "protocols", "models"))
 
 
 def run_path(out: Path, *names: str) -> Path:

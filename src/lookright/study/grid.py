@@ -38,7 +38,7 @@ MOST_RUNS = 10_000
 
 
 def require_few_runs(*sizes: int) -> None:
-    """Refuse a grid of more runs than anybody can wait for.
+    """Refuse a grid of more runs than anybody can wait for, or of none.
 
     >>> require_few_runs(3, 5)
     >>> require_few_runs(1000, 1000)
@@ -49,6 +49,24 @@ def require_few_runs(*sizes: int) -> None:
     if runs > MOST_RUNS:
         asked = " x ".join(map(str, sizes))
         raise InputError(f"The study asks for {asked} = {runs:,} runs; expected at most {MOST_RUNS:,}. Split it.")
+    if runs == 0:
+        raise InputError("The study asks for no run; expected one name or more in every list.")
+
+
+def each_once(runs: Iterable[jsonargparse.Namespace]) -> list[jsonargparse.Namespace]:
+    """The settings of runs without repetitions, in the order in which to do them.
+
+    Raises:
+        InputError: two runs with different settings would share a directory.
+    """
+    known: dict[Path, jsonargparse.Namespace] = {}
+    for run in runs:
+        if known.setdefault(Path(run.out), run) != run:
+            raise InputError(
+                f"Two runs with different settings would share the directory {str(run.out)!r}. "
+                "Rename one, or give it a study of its own."
+            )
+    return list(known.values())
 
 
 def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
@@ -78,6 +96,11 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
             raise InputError(f"Unknown key {key!r} in {str(path)!r}; expected {', '.join(known)}.")
     for key in set(named) & set(content):
         content[key] = _named(path, key, content[key])
+    if isinstance(content.get("candidates"), dict):
+        content["candidates"] = {
+            str(method): _named(path, f"candidates: {method}", of_method or {})
+            for method, of_method in content["candidates"].items()
+        }
     if "settings" in content and not isinstance(content["settings"], dict):
         raise InputError(f"settings: {content['settings']!r} in {str(path)!r}; expected settings of a run, by name.")
     if "scenarios" in content and not _are_names(content["scenarios"]):
@@ -88,6 +111,8 @@ def read_grid(path: Path, kind: type[Grid], named: Iterable[str]) -> Grid:
     seeds = content.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise InputError(f"seeds: {seeds!r} in {str(path)!r}; expected a list of whole numbers, such as [0, 1, 2].")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds: {seeds!r} in {str(path)!r}; expected each once, for equal seeds give equal runs.")
     return kind(**content)
 
 

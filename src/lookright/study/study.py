@@ -1,6 +1,7 @@
 """Does the runs of a study that are missing, and keeps `results.csv` up to date."""
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +17,7 @@ from lookright.errors import InputError
 from lookright.run_directory import read_json
 from lookright.study.config import PlannedRun, read_study
 from lookright.study.executors import Executor
-from lookright.study.grid import do_missing, open_directory, write_table
+from lookright.study.grid import do_missing, each_once, open_directory, write_table
 from lookright.study.status import is_finished
 from lookright.training.results import evaluate_run
 from lookright.training.run import load_run, resume, train
@@ -49,7 +50,7 @@ def run_study(config: Path, out: Path, executor: Executor = "local", jobs: int =
     runs = list(study.runs(out))
     if study.search:
         _require_validation(runs)
-    settings = list(_by_directory(runs).values())
+    settings = _settings_of(runs)
     if several := [str(out / one.out) for one in settings if one.devices > 1]:
         raise InputError(
             f"{several[0]!r} would train on several devices, each of which starts its command again, and a study has "
@@ -74,20 +75,12 @@ def _require_validation(runs: list[PlannedRun]) -> None:
 
 def planned_directories(config: Path, out: Path) -> list[Path]:
     """The directories of all runs of a study in `out`, those that cross-validate others included."""
-    return [out / directory for directory in _by_directory(list(read_study(config).runs(out)))]
+    return [Path(settings.out) for settings in _settings_of(read_study(config).runs(out))]
 
 
-def _by_directory(runs: list[PlannedRun]) -> dict[Path, jsonargparse.Namespace]:
-    """The settings of the runs and of those that cross-validate them, each once, in the order in which to do them."""
-    settings: dict[Path, jsonargparse.Namespace] = {}
-    for run in runs:
-        for planned in (run, *run.cross_validation.values()):
-            if settings.setdefault(planned.directory, planned.settings) != planned.settings:
-                raise InputError(
-                    f"Two runs with different settings would share the directory {str(planned.directory)!r}. "
-                    "Rename one, or give it a study of its own."
-                )
-    return settings
+def _settings_of(runs: Iterable[PlannedRun]) -> list[jsonargparse.Namespace]:
+    """Of the runs and of those that cross-validate them, each once."""
+    return each_once(planned.settings for run in runs for planned in (run, *run.cross_validation.values()))
 
 
 def finish_run(settings: jsonargparse.Namespace) -> None:
