@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lookright.data.bestiary import render_bestiary
+from lookright.run_directory.environment import processor
 
 
 def main() -> None:
@@ -27,18 +28,18 @@ def main() -> None:
     arguments = parser.parse_args()
     what = {name: vars(arguments)[name] for name in ("images_per_pair", "images_at_home", "size", "workers")}
 
-    clock, processor = time.perf_counter(), _processor_time()
+    clock, busy = time.perf_counter(), _processor_time()
     with tempfile.TemporaryDirectory() as folder:
         images = len(render_bestiary(Path(folder) / "bestiary", **what))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.png"))
-    clock, processor = time.perf_counter() - clock, _processor_time() - processor
+    clock, busy = time.perf_counter() - clock, _processor_time() - busy
 
     result = what | {
         "images": images,
         "megabytes": round(size / 1e6, 1),
         "seconds": round(clock, 1),
         "images_per_second": round(images / clock, 1),
-        "processor_milliseconds_per_image": round(1000 * processor / images, 2),
+        "processor_milliseconds_per_image": round(1000 * busy / images, 2),
         "load_average": round(os.getloadavg()[0], 1),
         "device": f"{os.cpu_count()} cores of {processor()}",
         "vizdoom": version("vizdoom"),

@@ -136,24 +136,24 @@ def main() -> None:
             began = time.perf_counter()
             command = [sys.executable, "-u", "-m", "lookright.cli", "studio", str(folder), "--open", "false"]
             server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            assert server.stdout is not None
-            address = server.stdout.readline().strip()
-            found: dict[str, object] = {"start": round(time.perf_counter() - began, 3)}
-            browser = driver.chromium.launch(executable_path=arguments.chromium, args=["--headless", "--no-sandbox"])
             try:
-                page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
-                page.set_default_timeout(300_000)
-                found |= measured(page, address)
-                page.locator("#back").click()
-                heap = page.context.new_cdp_session(page)
-                heap.send("HeapProfiler.collectGarbage")
-                found |= {
-                    "tiles": page.locator(".tile").count(),
-                    "page_megabytes": round(page.evaluate("performance.memory.usedJSHeapSize") / 2**20, 1),
-                    "server_megabytes": megabytes(server.pid),
-                }
+                assert server.stdout is not None
+                address = server.stdout.readline().strip()
+                found: dict[str, object] = {"start": round(time.perf_counter() - began, 3)}
+                options = {"executable_path": arguments.chromium, "args": ["--headless", "--no-sandbox"]}
+                with driver.chromium.launch(**options) as browser:
+                    page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+                    page.set_default_timeout(300_000)
+                    found |= measured(page, address)
+                    page.locator("#back").click()
+                    heap = page.context.new_cdp_session(page)
+                    heap.send("HeapProfiler.collectGarbage")
+                    found |= {
+                        "tiles": page.locator(".tile").count(),
+                        "page_megabytes": round(page.evaluate("performance.memory.usedJSHeapSize") / 2**20, 1),
+                        "server_megabytes": megabytes(server.pid),
+                    }
             finally:
-                browser.close()
                 server.terminate()
                 server.wait()
             results[f"{images}_images"] = found

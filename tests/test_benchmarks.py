@@ -1,5 +1,6 @@
 """Benchmarks and studies fit the library as it is: what they build when they are loaded can be built."""
 
+import json
 import re
 import runpy
 from dataclasses import replace
@@ -77,3 +78,11 @@ def test_agents_of_a_study_can_be_built(config, tmp_path):
 
     study = replace(rl.read_agent_study(config), seeds=[0])
     assert {instantiate(settings).name for settings in study.runs(tmp_path)} == set(study.methods)
+
+
+def test_how_fast_the_bestiary_renders_is_written(tmp_path, monkeypatch):
+    pytest.importorskip("vizdoom")
+    asked = {"images_per_pair": 1, "images_at_home": 1, "size": 32, "workers": 1, "out": tmp_path / "speed.json"}
+    monkeypatch.setattr("sys.argv", ["bestiary_speed.py", *(f"--{name}={value}" for name, value in asked.items())])
+    runpy.run_path(str(BENCHMARKS / "bestiary_speed.py"), run_name="__main__")
+    assert json.loads((tmp_path / "speed.json").read_text())["images"] > 0
