@@ -55,7 +55,10 @@ def test_equals_a_loop_over_pixels(batch):
                     )
 
 
-def test_evidence_that_does_not_move_is_a_background_swap(batch):
+@pytest.mark.parametrize("corner", [False, True])
+def test_evidence_that_does_not_move_is_a_background_swap(batch, corner):
+    if corner:
+        batch["mask"][:, :, 2:], batch["mask"][:, 2:] = 0, 0
     still = Graft(share=1.0, scale=1.0, shift=0.0, mirror=False).alter(batch)
     swapped = BackgroundSwap(share=1.0).alter(batch)
     for key in ("image", "mask"):

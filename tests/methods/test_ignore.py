@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lookright import ALIGN, CAMAL, CARE, CYBORG, GRADIA, SAGE
+from lookright import ALIGN, CAMAL, CARE, CYBORG, GRADIA, SAGE, Graft
 
 FIXED = {"masks": "given", "warmup": 0, "regularisation": 0}
 GUIDED = [
@@ -36,7 +36,7 @@ def test_no_gradient_flows_through_ignored_cells(classifier, batch, method):
     assert gradient[0].ne(0).any()
 
 
-@pytest.mark.parametrize("method", [*GUIDED, SAGE()], ids=repr)
+@pytest.mark.parametrize("method", [*GUIDED, SAGE(), Graft(share=1.0) + CAMAL()], ids=repr)
 def test_the_mask_may_be_anything_where_it_is_ignored(classifier, batch, method):
     classifier.eval()
     batch["ignore"] = (torch.arange(8) % 3 == 0).double().expand(5, 8, 8)

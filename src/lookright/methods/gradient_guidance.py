@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,10 +50,13 @@ class GradientGuidance(Method):
     ) -> dict[str, Float[Tensor, ""]]:
         """One term, named like the method. A batch without masks costs no gradient."""
         require_classes(self, output, batch["label"])
+        weight = mask_weight(batch)
         if "mask" in batch:
             gradient = self.gradient(output, batch["label"])
-            inside, outside = mask_on_grid(batch, (gradient.shape[2], gradient.shape[3]))
+            # Where no mask counts it may be NaN, whose product with a gradient of 0 would be NaN.
+            counting: Batch = {**batch, "mask": torch.where(weight[:, None, None] > 0, batch["mask"], 0.0)}
+            inside, outside = mask_on_grid(counting, (gradient.shape[2], gradient.shape[3]))
             loss = self.penalise(gradient, inside.to(gradient.dtype), outside.to(gradient.dtype))
         else:
             loss = output.logits.new_zeros(len(output.logits))
-        return {type(self).__name__.lower(): self.weight * mean_over_masked(loss, mask_weight(batch))}
+        return {type(self).__name__.lower(): self.weight * mean_over_masked(loss, weight)}

@@ -14,7 +14,7 @@ from lookright.methods.background_swap import BackgroundSwap, Domain, Scenery
 from lookright.perturb import INPAINT, Perturbation
 
 INNER = 0.8
-"""Within this part of the image, from its middle, the centre of the evidence stays."""
+"""Within this part of the image, from its middle, the centre of evidence that moves ends."""
 
 
 class Placement(NamedTuple):
@@ -38,7 +38,8 @@ class Graft(BackgroundSwap):
     Args:
         share: of the images with evidence that are altered, drawn anew for each batch.
         scale: the evidence becomes up to so many times larger or smaller, evenly in the logarithm.
-        shift: it moves up to this share of the image's width and height.
+        shift: it moves up to this share of the image's width and height; from close to the edge further, to a tenth of
+            the image away from it.
         mirror: turn left and right of half of them about.
         scenery: see `BackgroundSwap`, as the following.
         domain: whose scenery.
@@ -74,7 +75,9 @@ class Graft(BackgroundSwap):
         total = inside.sum((1, 2))
         start = torch.stack([(inside.sum(1) * columns).sum(1) / total, (inside.sum(2) * rows).sum(1) / total], 1)
         draws = torch.rand(4, len(inside), generator=generator).to(inside)
-        end = (start + 2 * self.shift * (2 * draws[:2].T - 1)).clamp(-INNER, INNER)
+        end = start
+        if self.shift:
+            end = (start + 2 * self.shift * (2 * draws[:2].T - 1)).clamp(-INNER, INNER)
         zoom = torch.exp(math.log(self.scale) * (2 * draws[2] - 1))
         turned = torch.where(draws[3] < 0.5, -1, 1) if self.mirror else 1
         return Placement(start, end, torch.stack([turned * zoom, zoom], 1))
@@ -90,8 +93,11 @@ class Graft(BackgroundSwap):
             grid = functional.affine_grid(theta.to(value.dtype), list(value.shape), align_corners=False)
             return functional.grid_sample(value, grid, align_corners=False)
 
-        moved: Batch = {**batch, "mask": batch["mask"].index_copy(0, row, sampled(batch["mask"][row][:, None])[:, 0])}
+        moved: Batch = {**batch}
+        mask = batch["mask"][row]
         if "ignore" in batch:
-            ignored = sampled(batch["ignore"][row][:, None])[:, 0]
-            moved["ignore"] = batch["ignore"].index_copy(0, row, ignored)
+            ignored = batch["ignore"][row]
+            mask = torch.where(ignored < 1, mask, 0.0)  # it may be anything there, NaN included, and would spread
+            moved["ignore"] = batch["ignore"].index_copy(0, row, sampled(ignored[:, None])[:, 0])
+        moved["mask"] = batch["mask"].index_copy(0, row, sampled(mask[:, None])[:, 0])
         return sampled(front), moved
