@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +61,19 @@ def test_given_masks_keep_their_weight_and_one_that_does_not_count_is_made_anew(
     assert set(made["mask_weight"][made["split"] == "train"]) == {0.25, 1}
 
 
+def test_a_made_mask_takes_no_other_images_place(own_squares, tmp_path):
+    """Images of one name, one of them in `images`."""
+    table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
+    masked = table["image"][1]
+    shutil.copy(own_squares / masked, own_squares / Path(masked).name)
+    row = pd.DataFrame({"image": [Path(masked).name], "label": table["label"][1], "mask": "", "split": "train"})
+    pd.concat([table, row]).to_csv(own_squares / "labels.csv", index=False)
+    made = fill_masks(own_squares, tmp_path / "filled", size=32, steps=1).table
+    assert made["mask"][made["mask"] != ""].is_unique
+    mask = read_mask(tmp_path / "filled" / made["mask"][1])[0].numpy()
+    assert (mask == truth(own_squares, masked)).all()
+
+
 def test_ignored_pixels_teach_nothing_and_become_half_evidence(own_squares, tmp_path):
     table = pd.read_csv(own_squares / "labels.csv", keep_default_na=False)
     with Image.open(own_squares / table["mask"][1]) as file:
@@ -112,6 +128,8 @@ def test_refusals(squares, own_squares, tmp_path):
         fill_masks(squares, squares)
     with pytest.raises(InputError, match="steps=0"):
         fill_masks(squares, tmp_path / "out", steps=0)
+    with pytest.raises(InputError, match="seed=-1"):
+        fill_masks(squares, tmp_path / "out", seed=-1)
     with pytest.raises(InputError, match="weights='pretrained' without a model"):
         fill_masks(squares, tmp_path / "out", weights="pretrained")
     with pytest.raises(InputError, match="SmallCNN has no forward_intermediates"):

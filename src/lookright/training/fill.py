@@ -79,6 +79,7 @@ def fill_masks(
     """
     require_between("size", size, 32, 8192)
     require_between("steps", steps, 1)
+    require_between("seed", seed, 0, 2**32 - 1)
     if weights and model is None:
         raise InputError(f"weights={weights!r} without a model; expected the model that they are of.")
     table, samples, _ = read_samples(data, readable_table(data, out))

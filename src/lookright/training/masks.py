@@ -82,13 +82,13 @@ def write_copy(
         out: folder to write.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    names = []
+    mask_names, names = _mask_names(table["image"]), []
     with replacing(out) as draft:
-        for image, mask in zip(table["image"], masks, strict=True):
-            names.append("" if mask is None else _mask_name(image))
+        for image, name, mask in zip(table["image"], mask_names, masks, strict=True):
+            names.append("" if mask is None else name)
             if mask is not None:
-                (draft / names[-1]).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray((mask * 255).round().byte().numpy()).save(draft / names[-1])
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((mask * 255).round().byte().numpy()).save(draft / name)
             (draft / image).parent.mkdir(parents=True, exist_ok=True)
             _link(data / image, draft / image)
         said = ["box", "box_format", "box_unit", "mask_value", "mask_ignore", "mask_polarity"]
@@ -139,14 +139,15 @@ def masker_of(run: TrainedRun) -> nn.Module:
     return method.masker.eval()
 
 
-def _mask_name(image: str) -> str:
-    """`masks/` and the image's path without a leading `images/`, as PNG.
+def _mask_names(images: Iterable[str]) -> list[str]:
+    """`masks/` and the image's path, as PNG; without a leading `images/` where all have one.
 
-    >>> _mask_name("images/cat/1.jpg")
-    'masks/cat/1.jpg.png'
+    >>> _mask_names(["images/cat/1.jpg"]), _mask_names(["images/1.jpg", "1.jpg"])
+    (['masks/cat/1.jpg.png'], ['masks/images/1.jpg.png', 'masks/1.jpg.png'])
     """
-    parts = PurePosixPath(image).parts
-    return str(PurePosixPath("masks", *(parts[1:] if parts[0] == "images" else parts))) + ".png"
+    paths = [PurePosixPath(image) for image in images]
+    inside = "images" if all(path.is_relative_to("images") for path in paths) else ""
+    return [f"masks/{path.relative_to(inside)}.png" for path in paths]
 
 
 def _link(source: Path, target: Path) -> None:
