@@ -80,6 +80,28 @@ def test_distinct_textures_stay_distinct(tmp_path):
     assert len(pairs) == len({old for old, _ in pairs}) == len({new for _, new in pairs}) > 5
 
 
+def shifted(text, shift, folder):
+    """The text of a map of one's own, shifted."""
+    write_wad([("MAP01", b""), ("TEXTMAP", text.encode()), ("ENDMAP", b"")], folder / "own.wad")
+    write_shifted(folder / "own.wad", shift, folder / "shifted.wad")
+    return dict(read_wad(folder / "shifted.wad"))["TEXTMAP"].decode()
+
+
+def test_sectors_that_name_no_light_are_darkened_too(tmp_path):
+    text = "sidedef { sector = 0; }\nsector // 0\n{\nheightceiling = 9;\n}\nsector { lightlevel = 100; }"
+    changed = shifted(text, "dark", tmp_path)
+    assert re.findall(r"lightlevel = (\d+)", changed) == ["96", "60"]
+    assert re.sub(r"\s*lightlevel = \d+;", "", changed) == re.sub(r"\s*lightlevel = \d+;", "", text)
+
+
+@pytest.mark.parametrize("used", [FLATS, (*FLATS[1:], *"ABC"), (*FLATS[3:], *"ABC"), ("F_SKY1", "f_sky1", "A")])
+def test_a_map_may_use_any_flats_and_keeps_its_sky(tmp_path, used):
+    text = "".join(f'sector {{ texturefloor = "{name}"; }}\n' for name in used)
+    new = re.findall('"(.*?)"', shifted(text, "textures", tmp_path))
+    assert len(set(new)) == len(set(used))
+    assert [name == other for name, other in zip(used, new, strict=True)] == ["SKY" in name.upper() for name in used]
+
+
 def test_textures_are_there():
     lumps = read_wad(Path(vizdoom.__file__).with_name("freedoom2.wad"))
     names = [name for name, _ in lumps]

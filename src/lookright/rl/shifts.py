@@ -13,10 +13,14 @@ from lookright.errors import InputError
 from lookright.rl.wad import directory, read_lump, read_wad, write_wad
 
 Shift = Literal["textures", "dark", "skins"]
-"""`textures`: other walls, floors and ceilings. `dark`: rooms with 0.6 of their light. `skins`: monsters, medikits and
+"""`textures`: other walls, floors and ceilings, the same sky. `dark`: rooms with 0.6 of their light. `skins`: monsters, medikits and
 armour that look like other ones, and behave as before."""
 
 LIGHT = 0.6
+UNSAID_LIGHT = 160
+"""Of a sector that names none, by UDMF."""
+SKY = "F_SKY1"
+"""The ceiling that is none, through which shots leave the map."""
 
 WALLS = (
     *("STARTAN2", "MARBLE1", "GRAY1", "BRONZE1", "METAL1", "WOOD1"),
@@ -59,16 +63,17 @@ def write_shifted(scenario: Path, shift: Shift, out: Path) -> None:
 
 
 def _darkened(map: str) -> str:
+    map = re.sub(r"\bsector\b[^{}=;]*\{(?![^}]*lightlevel\s*=)", f"\\g<0>\nlightlevel = {UNSAID_LIGHT};", map)
     return re.sub(r"(lightlevel\s*=\s*)(\d+)", lambda found: f"{found[1]}{round(LIGHT * int(found[2]))}", map)
 
 
 def _retextured(map: str) -> str:
-    """Every texture of the map another one, each time the same; as many different ones as before."""
+    """Every texture of the map but its sky another one, each time the same; as many different ones as before."""
     for keys, pool in ((r"texture(?:top|middle|bottom)", WALLS), (r"texture(?:floor|ceiling)", FLATS)):
-        pattern = rf'({keys}\s*=\s*")([^"-][^"]*)'
+        pattern = rf'({keys}\s*=\s*")(?!(?i:{SKY})")([^"-][^"]*)'
         used = sorted({name.upper() for _, name in re.findall(pattern, map)})
-        others = [name for name in pool if name not in used]
-        swap = {name: others[index % len(others)] for index, name in enumerate(used)}
+        others = [name for name in pool if name not in used] or used[-1:]
+        swap = dict(zip(used, others + used, strict=False))  # where the pool does not suffice, those of the map
         map = re.sub(pattern, lambda found, swap=swap: found[1] + swap[found[2].upper()], map)  # type: ignore[misc]
     return map
 
