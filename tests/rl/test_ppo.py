@@ -383,6 +383,27 @@ def test_update_of_one_step_is_made_with_the_policy_that_played(tmp_path):
     assert log["train/learning_rate"].tolist() == pytest.approx([2.5e-4] * 4)
 
 
+def test_learning_rates_of_a_methods_own_parameters_fall_too(tmp_path):
+    class Learning(Spy):
+        def __init__(self):
+            super().__init__()
+            self.factor, self.rates = torch.nn.Parameter(torch.ones(1, 1)), []
+
+        def options(self):
+            return {"lr": 0.5}
+
+        def attach(self, classifier, optimizer=None):
+            super().attach(classifier, optimizer)
+            self.groups = optimizer.param_groups
+
+        def guidance(self, classifier, output, batch, views=None):
+            self.rates.append([group["lr"] for group in self.groups])
+            return {"learning": self.factor.sum()}
+
+    method = learn(tmp_path, method=Learning(), update_epochs=1, num_minibatches=1, total_timesteps=32).method
+    assert method.rates == [[2.5e-4, 0.5], [1.25e-4, 0.25]]
+
+
 def test_loss_that_is_not_finite_is_named_and_what_was_logged_is_kept(tmp_path):
     class Broken(Spy):
         def guidance(self, classifier, output, batch, views=None):

@@ -164,6 +164,7 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
     method.attach(classifier, optimizer)
     parameters = [*policy.parameters(), *method.parameters()]
+    rates = [group["lr"] for group in optimizer.param_groups]  # a method's own parameters are groups of their own
 
     # Where the run was left.
     checkpoint = settings.out / "last.ckpt"
@@ -186,7 +187,8 @@ def _learn(settings: PPOSettings, environments: AsyncVectorEnv | SyncVectorEnv) 
             at_checkpoint = update % settings.checkpoint_every == 0 or update == settings.updates
             torch.manual_seed(seeds(settings.seed, update, settings.num_envs + 2)[-1])
             if settings.anneal_lr:
-                optimizer.param_groups[0]["lr"] = (1 - (update - 1) / settings.updates) * settings.learning_rate
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = (1 - (update - 1) / settings.updates) * rate
 
             # Play.
             rollout = ahead.result() if ahead else player.play(policy, update)

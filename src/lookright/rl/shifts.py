@@ -13,8 +13,8 @@ from lookright.errors import InputError
 from lookright.rl.wad import directory, read_lump, read_wad, write_wad
 
 Shift = Literal["textures", "dark", "skins"]
-"""`textures`: other walls, floors and ceilings, the same sky. `dark`: rooms with 0.6 of their light. `skins`: monsters, medikits and
-armour that look like other ones, and behave as before."""
+"""`textures`: other walls, floors and ceilings, the same sky. `dark`: rooms with 0.6 of their light. `skins`: monsters,
+medikits and armour that look like other ones, and behave as before."""
 
 LIGHT = 0.6
 UNSAID_LIGHT = 160
