@@ -221,6 +221,13 @@ def test_reads_a_scenario_of_the_users(tmp_path):
         DoomEnvironment(str(config))
 
 
+@pytest.mark.parametrize("line", ["", "doom_scenario_path = none.wad\n"])
+def test_scenario_without_a_wad_cannot_be_shifted(tmp_path, line):
+    (tmp_path / "own.cfg").write_text(f"{line}available_buttons = {{ ATTACK }}\n")
+    with pytest.raises(InputError, match=r"own\.cfg' has no WAD to be shifted"):
+        DoomEnvironment(str(tmp_path / "own.cfg"), targets=["Monster"], shift="dark")
+
+
 def test_unknown_scenario_is_refused():
     with pytest.raises(InputError, match=r"No scenario 'basik'.*basic"):
         DoomEnvironment("basik")

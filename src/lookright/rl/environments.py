@@ -105,9 +105,15 @@ class DoomEnvironment(gymnasium.Env[dict[str, np.ndarray], int | np.integer]):
         self.game = vizdoom.DoomGame()
         self.game.load_config(str(config))
         if shift:
+            path = Path(self.game.get_doom_scenario_path())
+            if not path.is_file():
+                raise InputError(
+                    f"Scenario {scenario!r} has no WAD to be shifted: doom_scenario_path is {str(path)!r}; expected a "
+                    "file."
+                )
             self._shifted = tempfile.TemporaryDirectory(prefix="lookright-")  # lives as long as the environment
             wad = Path(self._shifted.name, "shifted.wad")
-            write_shifted(Path(self.game.get_doom_scenario_path()), shift, wad)
+            write_shifted(path, shift, wad)
             self.game.set_doom_scenario_path(str(wad))
         self.game.set_doom_config_path(os.devnull)  # neither read nor write settings in the working directory
         self.game.set_window_visible(False)
