@@ -207,7 +207,6 @@ PAGES = {
         "scores": scores,
         "study": study,
         "looks and shift": looks_and_shift,
-        "guided": guided,
         "longer": longer,
         "speed": speed,
         "learning": learning,
