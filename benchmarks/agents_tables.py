@@ -10,7 +10,7 @@ rl_speed.py wrote beside it.
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +70,15 @@ def settings() -> str:
 
 
 def study() -> str:
+    return over_scenarios("rl", GUIDED)
+
+
+def guided() -> str:
+    """Whose map is guided, and by the masks of which objects."""
+    return over_scenarios("rl_guided", FIGURES.loc[FIGURES["study"] == "rl_guided", "method"].unique())
+
+
+def over_scenarios(study: str, methods: Iterable[str]) -> str:
     columns = {
         "seeds": study_tables.seeds,
         "normalised return": estimate("Normalised return"),
@@ -80,7 +89,7 @@ def study() -> str:
         "energy in mask (contrast map)": estimate("Energy in mask (contrast)"),
         "insertion − deletion": estimate("Insertion − deletion"),
     }
-    return study_tables.study_table("rl", {name.removeprefix("PPO + "): name for name in GUIDED}, columns)
+    return study_tables.study_table(study, {name.removeprefix("PPO + "): name for name in methods}, columns)
 
 
 def longer() -> str:
@@ -98,7 +107,8 @@ def longer() -> str:
     rows = [
         [name.removeprefix("PPO + "), f"{decisions:,}", *study_tables.row(lines_of(study, name), columns)]
         for study, decisions in (("rl", 81_920), ("rl_long", 245_760))
-        for name in ("PPO", "PPO + CAMAL, contrast")
+        for name in ("PPO", "PPO + CAMAL, contrast", "PPO + CAMAL, contrast, wrong masks")
+        if len(lines_of(study, name))
     ]
     return table(["", "decisions", *columns], rows)
 

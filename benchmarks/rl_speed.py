@@ -205,6 +205,7 @@ def speed(scenario: str, rounds: int, updates: int, other_python: str | None) ->
         closing(vectorised(scenario, ENVIRONMENTS, mask=False)) as plain,
         closing(vectorised(scenario, ENVIRONMENTS, mask=True)) as masked,
         closing(vectorised(scenario, ENVIRONMENTS, mask=False, size=64)) as smaller,
+        closing(vectorised(scenario, ENVIRONMENTS, mask=True, size=64)) as smaller_masked,
     ):
         variants: dict[str, Callable[[int], object]] = {
             "CleanRL": lambda updates: reference(plain, 0, updates),
@@ -218,6 +219,9 @@ def speed(scenario: str, rounds: int, updates: int, other_python: str | None) ->
                 masked, 0, updates, CAMAL(weight=0.1), **SMALL
             ),
             "lookright, fast, small network, 64 × 64": lambda updates: ours(smaller, 0, updates, size=64, **SMALL),
+            "lookright + CAMAL, fast, small network, 64 × 64": lambda updates: ours(
+                smaller_masked, 0, updates, CAMAL(weight=0.1), size=64, **SMALL
+            ),
             "environments": lambda updates: play_at_random(plain, updates),
             "environments with masks": lambda updates: play_at_random(masked, updates),
         }

@@ -146,4 +146,4 @@ def mask_on_grid(batch: Batch, grid: tuple[int, int]) -> tuple[Float[Tensor, "B 
 
 
 def _resized(mask: Float[Tensor, "B H W"], grid: tuple[int, int]) -> Float[Tensor, "B h w"]:
-    return functional.interpolate(mask[:, None], grid, mode="area")[:, 0]
+    return mask if mask.shape[1:] == grid else functional.interpolate(mask[:, None], grid, mode="area")[:, 0]

@@ -12,6 +12,7 @@ from lookright import statistics
 from lookright.errors import InputError
 from lookright.report.agents_markdown import write_agents
 from lookright.report.agents_table import ALL
+from lookright.report.number import decimal, with_error
 
 TABLES = sorted((Path(__file__).parents[2] / "docs").glob("results-rl*-table.csv"))
 
@@ -87,13 +88,13 @@ def test_page_holds_the_statistics_and_the_figure(directory, tmp_path):
     assert "12 agents, 1,000 decisions each, 3 seeds. Each was evaluated on the same 2 episodes" in page
     assert "unfinished" not in page
     assert "Trained on: a processor, threads: 1." in page
-    assert "Random play returns -100." in page
+    assert "Random play returns −100." in page
     assert f"<summary>Configuration ({directory / 'study.yaml'})</summary>\n\n````yaml\nscenarios:\n- basic\n" in page
 
     shares = {"PPO": np.array([[0.5, 0.6, 0.7]] * 2).T, "CAMAL": np.array([[0.6, 0.8, 1.0]] * 2).T}
     for name, share in shares.items():
         iqm, mean = (statistics.aggregate(share)[kind] for kind in ("iqm", "mean"))
-        expected = f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+        expected = f"{decimal(iqm.value)} [{decimal(iqm.low)}, {decimal(iqm.high)}]"
         assert cells(page, "All scenarios", RETURN, name)["Normalised return ↑"] == expected
         expected = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
         assert cells(page, "All scenarios", FAITHFUL, name)["Insertion ↑"] == expected
@@ -143,7 +144,9 @@ def test_a_committed_page_is_the_digest_of_its_table(path):
     sections = {part.partition("\n")[0].lower(): part.splitlines() for part in page.split("\n## ")}
     for row in pd.read_csv(path).dropna(subset=["value", "low"]).itertuples():
         across = row.scenario == ALL
-        text = f"{row.value:.3f} [{row.low:.3f}" if across else f"{row.value:.4g} ± {(row.high - row.low) / 2:.2g}"
+        text = (
+            f"{decimal(row.value)} [{decimal(row.low)}" if across else with_error(row.value, (row.high - row.low) / 2)
+        )
         assert any(line.startswith(f"| {row.method} |") and f"| {text}" in line for line in sections[row.scenario])
 
 
@@ -226,7 +229,7 @@ def test_returns_under_shift_have_columns(directory, tmp_path):
     assert cells(page, "basic", RETURN, "PPO")["Return, dark ↑"].startswith("12.5")
     shares = {"basic": (12.5 + 100) / 200, "take_cover": (12.5 - 200) / 100}  # of the way from random play to the best
     iqm = statistics.aggregate(np.array([list(shares.values())] * 3))["iqm"]
-    expected = f"{iqm.value:.3f} [{iqm.low:.3f}, {iqm.high:.3f}]"
+    expected = f"{decimal(iqm.value)} [{decimal(iqm.low)}, {decimal(iqm.high)}]"
     assert cells(page, "All scenarios", RETURN, "PPO")["Normalised return, dark ↑"] == expected
 
 
@@ -239,5 +242,5 @@ def test_returns_while_learning_are_means_over_all_updates(directory, tmp_path):
 def test_page_names_what_a_player_of_rules_returns(directory, tmp_path):
     (directory / "scripted.json").write_text('{"basic": 77.25}')
     page = page_of(directory, tmp_path / "page.md")
-    assert "Random play returns -100, a player of a few rules that is told where the targets are 77.25." in page
+    assert "Random play returns −100, a player of a few rules that is told where the targets are 77.25." in page
     assert "Random play returns 200." in page

@@ -76,9 +76,11 @@ class BackgroundSwap(Stochastic):
         if len(row) == 0:
             return batch
         other = torch.multinomial(allowed[row].float().cpu(), 1, generator=generator)[:, 0].to(row.device)
+        other, drawn_by = other.unique(return_inverse=True)
         scenery, keep = image[other], outside[other]
         if self.scenery == "inpainted":
             scenery = blend(scenery, self.perturbation(scenery, keep, generator), keep)
+        scenery = scenery[drawn_by]
         front, batch = self._front(batch, row, inside[row], 1 - outside[row], generator)
         return {**batch, "image": image.index_copy(0, row, front[:, :-1] + (1 - front[:, -1:]) * scenery)}
 

@@ -26,8 +26,9 @@ from lookright.report.agents_table import (
     score_matrix,
     within,
 )
-from lookright.report.markdown import DASH, configuration, head, require_file
+from lookright.report.markdown import configuration, head, require_file
 from lookright.report.markdown import table as markdown_table
+from lookright.report.number import decimal, with_error
 from lookright.report.results_table import write_table
 from lookright.rl.watch import SUFFIXES
 from lookright.run_directory import read_json
@@ -123,24 +124,21 @@ def _table(
 
 
 def _interval(value: float, low: float, high: float) -> str:
-    if np.isnan(value):
-        return DASH
-    return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return decimal(value) if np.isnan(low) else f"{decimal(value)} [{decimal(low)}, {decimal(high)}]"
 
 
 def _half_width(value: float, low: float, high: float) -> str:
-    if np.isnan(value):
-        return DASH
-    return f"{value:.4g}" if np.isnan(low) else f"{value:.4g} ± {(high - low) / 2:.2g}"
+    return with_error(value, (high - low) / 2)
 
 
 def _known(rows: pd.DataFrame) -> str:
     """What players return that learn nothing."""
     random, scripted = (rows[f"{player}_return"].iloc[0] for player in ("random", "scripted"))
     if np.isnan(scripted):
-        return f"Random play returns {random:.4g}."
+        return f"Random play returns {with_error(random)}."
     return (
-        f"Random play returns {random:.4g}, a player of a few rules that is told where the targets are {scripted:.4g}."
+        f"Random play returns {with_error(random)}, a player of a few rules that is told where the targets are "
+        f"{with_error(scripted)}."
     )
 
 

@@ -19,6 +19,22 @@ def decimal(value: float, digits: int = 3, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def with_error(value: float, half_width: float = math.nan) -> str:
+    """A number as far as the first two digits of half its interval tell; its first four digits where there is none.
+
+    >>> with_error(1276.4, 563.2), with_error(0.05971, 0.0273), with_error(-2.0 / 3), with_error(7.46)
+    ('1280 ± 560', '0.060 ± 0.027', '−0.6667', '7.46')
+    """
+    if math.isnan(value):
+        return decimal(value)
+    least, kept = (half_width, 2) if half_width > 0 else (abs(value) or 1000.0, 4)
+    digits = kept - 1 - math.floor(math.log10(least))
+    shown = [decimal(round(number, digits), max(digits, 0)) for number in (value, half_width)]
+    if math.isnan(half_width):
+        return shown[0].rstrip("0").rstrip(".") if "." in shown[0] else shown[0]
+    return " ± ".join(shown)
+
+
 def percent(value: float, digits: int = 0) -> str:
     """A share in percent.
 
