@@ -206,6 +206,7 @@ PAGES = {
         "scores": scores,
         "study": study,
         "looks and shift": looks_and_shift,
+        "guided": guided,
         "longer": longer,
         "speed": speed,
         "learning": learning,
