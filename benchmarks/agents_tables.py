@@ -174,6 +174,7 @@ PLAYERS = {
     "the same with `network: small`, without CAMAL": "lookright, fast, small network",
     "… with CAMAL": "lookright + CAMAL, fast, small network",
     "… without CAMAL, at `size: 64`": "lookright, fast, small network, 64 × 64",
+    "… with CAMAL, at `size: 64`": "lookright + CAMAL, fast, small network, 64 × 64",
 }
 """Shown name to name in rl_speed.json."""
 
