@@ -54,6 +54,16 @@ IN_SHORT = {
     "`BackgroundSwap`": "BackgroundSwap",
     '**`Graft() + CAMAL(map="contrast")`**': "Graft + CAMAL",
 }
+SHORTCUT = {
+    "seeds": seeds,
+    "epochs": epochs,
+    "conflicting": mean("Accuracy", "conflicting"),
+    "against plain training": against_plain("Accuracy", "conflicting"),
+    "unseen": mean("Accuracy", "unseen"),
+    "aligned": mean("Accuracy", "aligned"),
+    "attention on evidence": mean(ATTENTION, "conflicting"),
+}
+"""Columns of the tables that compare methods with plain training on the bestiary's shortcut."""
 MEASURES = {
     "conflicting": ("conflicting", "accuracy"),
     "unseen": ("unseen", "accuracy"),
@@ -120,15 +130,6 @@ def tuned() -> str:
 
 def equal_seconds() -> str:
     """Methods whose steps take longer than their operations say, with fewer epochs."""
-    columns = {
-        "seeds": seeds,
-        "epochs": epochs,
-        "conflicting": mean("Accuracy", "conflicting"),
-        "against plain training": against_plain("Accuracy", "conflicting"),
-        "unseen": mean("Accuracy", "unseen"),
-        "aligned": mean("Accuracy", "aligned"),
-        "attention on evidence": mean(ATTENTION, "conflicting"),
-    }
     methods = (
         ("plain training", "fair_seconds", PLAIN),
         ("BackgroundSwap", "fair_seconds", "BackgroundSwap, half the epochs"),
@@ -138,7 +139,7 @@ def equal_seconds() -> str:
         ("plain training, longer still", "fair_longer", PLAIN),
         ("**Graft + CAMAL**, as long", "fair_longer", "Graft + CAMAL"),
     )
-    return table(["", *columns], [[shown, *row(lines_of(study, name), columns)] for shown, study, name in methods])
+    return table(["", *SHORTCUT], [[shown, *row(lines_of(study, name), SHORTCUT)] for shown, study, name in methods])
 
 
 def photographs() -> str:
@@ -260,16 +261,7 @@ def without_masks() -> str:
         "[`JTT`](methods/jtt.md), 8 epochs first, mistakes 10 times (labels)": "JTT",
         "[`ALIGN`](methods/align.md) (labels)": "ALIGN",
     }
-    columns = {
-        "seeds": seeds,
-        "epochs": epochs,
-        "conflicting": mean("Accuracy", "conflicting"),
-        "against plain training": against_plain("Accuracy", "conflicting"),
-        "unseen": mean("Accuracy", "unseen"),
-        "aligned": mean("Accuracy", "aligned"),
-        "attention on evidence": mean(ATTENTION, "conflicting"),
-    }
-    return study_table("without_masks", methods, columns)
+    return study_table("without_masks", methods, SHORTCUT)
 
 
 def draw(results: pd.DataFrame) -> None:
